@@ -1,0 +1,3 @@
+//! The `coppice` command.
+
+fn main() {}
