@@ -4,6 +4,7 @@ use std::{fmt, panic::Location, path::PathBuf};
 
 pub use crate::backend::BackendError;
 pub use crate::format::FormatError;
+pub use crate::hub::HubError;
 pub use crate::kv::KvError;
 pub use crate::text::TextError;
 
@@ -23,6 +24,9 @@ pub enum Error {
     /// A device or one of its kernels.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Finding or fetching a model.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The key/value cache.
     #[error(transparent)]
     Kv(#[from] KvError),
@@ -71,6 +75,7 @@ impl Error {
             Self::Format(e) => e.hint(),
             Self::Text(e) => e.hint(),
             Self::Backend(e) => e.hint(),
+            Self::Hub(e) => e.hint(),
             Self::Kv(e) => e.hint(),
             Self::Model { hint, .. } | Self::Invalid { hint, .. } => hint.clone(),
             Self::Io { .. } | Self::Cancelled => None,
