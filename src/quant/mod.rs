@@ -45,9 +45,39 @@
 
 use std::{fmt, str::FromStr};
 
-mod layout;
+use rayon::prelude::*;
 
+use crate::{Error, Result};
+
+pub mod activations;
+mod bits;
+mod block;
+mod float;
+mod layout;
+mod packed;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod repack;
+mod scales6;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use activations::quantize_row_q8;
 pub use layout::{Layout, Plane, PlaneRole};
+pub use packed::Packed;
+pub use repack::{repack, repack_rows};
+
+// files and shaders are little endian, and planes are written as they lie in memory
+const _: () = assert!(cfg!(target_endian = "little"), "Coppice needs a little-endian machine");
 
 /// Rows interleaved in the packed layout.
 pub const ROW_GROUP: usize = 16;
@@ -154,7 +184,62 @@ impl QuantFormat {
         }
         (k / self.block_elements()).checked_mul(self.block_bytes())
     }
+
+    /// Dequantises file blocks: `src` is whole blocks, `out` has their elements.
+    ///
+    /// # Errors
+    /// If the lengths do not belong together.
+    pub fn dequantize(self, src: &[u8], out: &mut [f32]) -> Result<()> {
+        if self.row_bytes(out.len()) != Some(src.len()) {
+            return Err(Error::invalid(format!(
+                "cannot dequantise {} bytes of {self} to {} values: {} values take {} bytes",
+                src.len(),
+                out.len(),
+                self.block_elements(),
+                self.block_bytes()
+            )));
+        }
+        (block::Codec::of(self).decode)(src, out);
+        Ok(())
+    }
+
+    /// Quantises whole blocks and appends them to `out` as they would lie in a file.
+    ///
+    /// Each block depends on its own values only, so the result is the same however rows are cut.
+    ///
+    /// # Errors
+    /// If `src` is not whole blocks, or a value is not finite or too large for the format's f16 scales.
+    pub fn quantize(self, src: &[f32], out: &mut Vec<u8>) -> Result<()> {
+        let bytes = self.row_bytes(src.len()).ok_or_else(|| {
+            Error::invalid(format!(
+                "cannot quantise {} values to {self}: not a multiple of {}",
+                src.len(),
+                self.block_elements()
+            ))
+        })?;
+        let limit = match self {
+            Self::F32 | Self::BF16 => f32::MAX,
+            _ => half::f16::MAX.to_f32(),
+        };
+        if let Some(at) = src.iter().position(|x| x.is_nan() || x.abs() > limit) {
+            return Err(Error::invalid(format!(
+                "cannot quantise to {self}: value {at} is {}, not within -{limit:e}..={limit:e}",
+                src[at]
+            )));
+        }
+        let start = out.len();
+        out.resize(start + bytes, 0);
+        let blocks = ENCODE_ELEMENTS / self.block_elements();
+        out[start..]
+            .par_chunks_mut(blocks * self.block_bytes())
+            .zip(src.par_chunks(ENCODE_ELEMENTS))
+            .for_each(|(out, src)| (block::Codec::of(self).encode)(src, out));
+        Ok(())
+    }
 }
+
+/// Elements that one task quantises: a multiple of every block.
+const ENCODE_ELEMENTS: usize = 16 * SUPER_BLOCK;
 
 impl fmt::Display for QuantFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
