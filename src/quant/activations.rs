@@ -46,3 +46,43 @@ pub fn quantize_row_q8(x: &[f32], codes: &mut [i8], d: &mut [f32], sums: &mut [i
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, i32) {
+        let (mut codes, mut d, mut sum) = ([99; BLOCK], [f32::NAN], [-1]);
+        quantize_row_q8(x, &mut codes, &mut d, &mut sum);
+        (codes, d[0], sum[0])
+    }
+
+    #[test]
+    fn codes_round_half_to_even_and_add_up() {
+        let mut x = [0.0; BLOCK];
+        x[..6].copy_from_slice(&[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5]);
+        let (codes, d, sum) = quantize(&x);
+        assert_eq!(codes[..6], [-127, 0, 2, 2, 0, -2]);
+        assert_eq!((d, sum), (1.0, -125));
+    }
+
+    #[test]
+    fn each_code_is_within_half_a_step() {
+        for scale in [1e-20f32, 1e-3, 1.0, 1e30] {
+            let x = std::array::from_fn(|i| scale * (i as f32 * 1.7).sin());
+            let (codes, d, sum) = quantize(&x);
+            for (x, code) in x.iter().zip(codes) {
+                assert!((x - d * f32::from(code)).abs() <= d * 0.50002, "{x} as {code} times {d}");
+            }
+            assert_eq!(sum, codes.iter().map(|&c| i32::from(c)).sum::<i32>());
+        }
+    }
+
+    #[test]
+    fn tiny_blocks_are_zero() {
+        for tiny in [0.0, f32::from_bits(1), -f32::MIN_POSITIVE, TINY * 0.999] {
+            assert_eq!(quantize(&[tiny; BLOCK]), ([0; BLOCK], 0.0, 0), "{tiny}");
+        }
+        assert_eq!(quantize(&[TINY; BLOCK]).0, [127; BLOCK]);
+    }
+}

@@ -17,9 +17,15 @@ pub(super) fn f16_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_bits(u16_at(bytes, at)).to_f32()
 }
 
+/// What an f16 field will hold of `value`: the nearest finite f16, since a fitted scale or offset may
+/// lie beyond the largest.
+pub(super) fn to_f16(value: f32) -> f16 {
+    f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
+}
+
 /// Writes `value` as f16 at byte `at` and returns what a reader will see.
 pub(super) fn put_f16(bytes: &mut [u8], at: usize, value: f32) -> f32 {
-    let half = f16::from_f32(value);
+    let half = to_f16(value);
     bytes[at..at + 2].copy_from_slice(&half.to_le_bytes());
     half.to_f32()
 }

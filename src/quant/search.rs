@@ -1,7 +1,7 @@
 //! Scales that minimise the squared error of a block, by trying steps around the obvious one and
 //! refining each by least squares.
 
-use half::f16;
+use super::bits::to_f16;
 
 /// Steps tried on either side of the obvious scale.
 const STEPS: i32 = 9;
@@ -97,8 +97,8 @@ pub(super) fn affine_super(x: &[f32], sub: usize, max: i32, scale_max: i32) -> A
         *fit = affine(x, max, true);
     }
     let (most, least) = fits.iter().fold((0f32, 0f32), |(d, m), fit| (d.max(fit.0), m.max(-fit.1)));
-    fit.d = to_f16(most / scale_max as f32);
-    fit.dmin = to_f16(least / scale_max as f32);
+    fit.d = to_f16(most / scale_max as f32).to_f32();
+    fit.dmin = to_f16(least / scale_max as f32).to_f32();
     for (j, x) in x.chunks_exact(sub).enumerate() {
         fit.sc[j] = code(fits[j].0, fit.d, 0, scale_max) as u8;
         fit.mn[j] = code(-fits[j].1, fit.dmin, 0, scale_max) as u8;
@@ -125,7 +125,7 @@ pub(super) fn symmetric_super(x: &[f32], half: i32, scale_half: i32) -> Symmetri
         *scale = symmetric(x, -half, half - 1);
     }
     let peak = scales.iter().fold(0f32, |peak, &s| if s.abs() > peak.abs() { s } else { peak });
-    fit.d = to_f16(peak / -scale_half as f32);
+    fit.d = to_f16(peak / -scale_half as f32).to_f32();
     for (j, x) in x.chunks_exact(16).enumerate() {
         fit.sc[j] = code(scales[j], fit.d, -scale_half, scale_half - 1) as i8;
         let scale = fit.d * f32::from(fit.sc[j]);
@@ -134,9 +134,4 @@ pub(super) fn symmetric_super(x: &[f32], half: i32, scale_half: i32) -> Symmetri
         }
     }
     fit
-}
-
-/// Rounds to what an f16 field will hold.
-fn to_f16(x: f32) -> f32 {
-    f16::from_f32(x).to_f32()
 }
