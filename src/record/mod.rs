@@ -3,7 +3,7 @@
 mod dump;
 mod recorder;
 
-pub use recorder::Recorder;
+pub use recorder::{Recorder, check_op};
 
 use crate::{error::Site, ops::Op};
 

@@ -31,7 +31,7 @@ impl Recorder {
     #[track_caller]
     pub fn push(&mut self, op: impl Into<Op>) -> Result<()> {
         let (op, site) = (op.into(), Site::caller());
-        op.check().and_then(|()| check_aliasing(&op)).map_err(|message| {
+        check_op(&op).map_err(|message| {
             BackendError::Operand { op: op.to_string(), site, message }
         })?;
         self.nodes.push(Node { op, site, label: self.label.clone() });
@@ -42,6 +42,12 @@ impl Recorder {
     pub fn finish(self) -> Recording {
         Recording { nodes: self.nodes }
     }
+}
+
+/// Checks an op's shapes, types and parameters, and that no view it writes overlaps another of its
+/// views. Backends check again when they prepare, since a [`Recording`] is plain data.
+pub fn check_op(op: &Op) -> Result<(), String> {
+    op.check().and_then(|()| check_aliasing(op))
 }
 
 fn check_aliasing(op: &Op) -> Result<(), String> {
