@@ -1,7 +1,7 @@
 //! Tokenizer, chat templates, streaming detokeniser.
 //!
-//! The module depends on no file format: [`VocabSource`] is what a GGUF file or anything else has
-//! to say about a vocabulary, and [`Tokenizer`] is built from it (or from a `tokenizer.json`).
+//! Only `from_gguf` knows a file format: [`VocabSource`] is what a GGUF file or anything else has
+//! to say about a vocabulary, and [`Tokenizer`] is built from it.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -13,16 +13,23 @@
 //! | `spm` | SentencePiece BPE with scores and byte fallback |
 //! | `stream` | [`DecodeStream`], which never splits a UTF-8 character |
 //! | `stop` | [`StopMatcher`], stop strings across token borders |
+//! | `chat` | [`ChatTemplate`], conversations to text |
+//! | `from_gguf` | the two from a GGUF file |
+//! | `strftime` | the date that templates may ask for |
 
 mod bpe;
+mod chat;
+mod from_gguf;
 mod pre;
 mod special;
 mod spm;
 mod stop;
 mod stream;
+mod strftime;
 mod tokenizer;
 mod vocab;
 
+pub use chat::{ChatInput, ChatTemplate, GenerationPrompt, Message};
 pub use stop::{StopMatcher, StopStep};
 pub use stream::{Begin, DecodeStream, Specials};
 pub use tokenizer::{AddSpecial, ParseSpecial, Tokenizer, VocabSource};
@@ -65,6 +72,16 @@ pub enum TextError {
         /// Cause.
         message: String,
     },
+    /// A chat template that is wrong or refuses a conversation.
+    #[error("chat template of {origin}{line}: {message}", line = line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Template {
+        /// The file it came from.
+        origin: String,
+        /// Line in the template.
+        line: Option<usize>,
+        /// Cause.
+        message: String,
+    },
 }
 
 impl TextError {
@@ -83,6 +100,9 @@ impl TextError {
             Self::Vocabulary { .. } => {
                 Some("the file is damaged or was converted wrongly: convert it again".to_owned())
             }
+            Self::Template { .. } => Some(
+                "use a conversation that the template accepts, or write the prompt yourself with --raw".to_owned(),
+            ),
             Self::Encode { .. } => None,
         }
     }

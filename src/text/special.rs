@@ -6,7 +6,7 @@
 
 use super::{
     TokenKind,
-    vocab::{Index, Spelling, Strings, Vocab},
+    vocab::{Index, Spelling, Strings, Vocab, mark_space},
 };
 
 /// A piece of a text.
@@ -38,25 +38,36 @@ pub(super) struct SpecialIndex {
 }
 
 impl SpecialIndex {
-    pub(super) fn new(vocab: &Vocab) -> Self {
+    /// The special tokens that are looked for in text as it comes. SentencePiece looks for its
+    /// user-defined tokens in marked text: see [`SpecialIndex::marked`].
+    pub(super) fn raw(vocab: &Vocab) -> Self {
+        Self::new(vocab, |id, kind| {
+            let wanted = match kind {
+                TokenKind::Control | TokenKind::Unknown => true,
+                TokenKind::UserDefined => vocab.spelling == Spelling::ByteLevel,
+                TokenKind::Normal | TokenKind::Unused | TokenKind::Byte => false,
+            };
+            vocab.text(id).filter(|_| wanted).map(str::to_owned)
+        })
+    }
+
+    /// The user-defined tokens, as they look in text whose spaces are marked.
+    pub(super) fn marked(vocab: &Vocab) -> Self {
+        Self::new(vocab, |id, kind| {
+            let text = vocab.text(id).filter(|_| kind == TokenKind::UserDefined)?;
+            Some(text.chars().map(mark_space).collect())
+        })
+    }
+
+    fn new(vocab: &Vocab, text_of: impl Fn(u32, TokenKind) -> Option<String>) -> Self {
         let mut texts = Strings::default();
         let (mut ids, mut always) = (Vec::new(), Vec::new());
-        for (id, &kind) in vocab.kinds.iter().enumerate() {
-            let wanted = matches!(
-                kind,
-                TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
-            );
-            // User-defined SentencePiece tokens are compared as text, so with real spaces.
-            let source = match (kind, vocab.spelling) {
-                (TokenKind::UserDefined, Spelling::SentencePiece) => vocab.bytes.get(id),
-                _ => vocab.text.get(id),
-            };
-            let Some(text) = source.filter(|text| wanted && !text.is_empty()) else {
-                continue;
-            };
-            texts.push(text.iter().copied());
-            ids.push(id as u32);
-            always.push(kind == TokenKind::UserDefined);
+        for (id, &kind) in (0..).zip(&vocab.kinds) {
+            if let Some(text) = text_of(id, kind).filter(|text| !text.is_empty()) {
+                texts.push(text.bytes());
+                ids.push(id);
+                always.push(kind == TokenKind::UserDefined);
+            }
         }
         let index = Index::new(&texts, |_| true);
         let mut lengths = vec![Vec::new(); 256];
@@ -125,7 +136,7 @@ mod tests {
             ("é!", TokenKind::Control),
             ("x", TokenKind::Normal),
         ];
-        let index = SpecialIndex::new(&Vocab::new(tokens.into_iter(), Spelling::ByteLevel));
+        let index = SpecialIndex::raw(&Vocab::new(tokens.into_iter(), Spelling::ByteLevel));
         use Segment::{Text, Token};
         assert_eq!(
             index.split("a<s><s><s>b\n\n\nx", Which::All),
@@ -147,15 +158,22 @@ mod tests {
     }
 
     #[test]
-    fn user_defined_space_runs_match_spaces() {
+    fn user_defined_space_runs_match_marked_spaces() {
         let tokens = [
             ("▁▁", TokenKind::UserDefined),
             ("   ", TokenKind::UserDefined),
+            ("<s>", TokenKind::Control),
         ];
-        let index = SpecialIndex::new(&Vocab::new(tokens.into_iter(), Spelling::SentencePiece));
+        let vocab = Vocab::new(tokens.into_iter(), Spelling::SentencePiece);
+        use Segment::{Text, Token};
+        let marked = SpecialIndex::marked(&vocab);
         assert_eq!(
-            index.split("     ", Which::UserDefined),
-            [Segment::Token(1), Segment::Token(0)]
+            marked.split("▁▁▁▁▁<s>", Which::UserDefined),
+            [Token(1), Token(0), Text("<s>")]
+        );
+        assert_eq!(
+            SpecialIndex::raw(&vocab).split("   <s>", Which::All),
+            [Text("   "), Token(2)]
         );
     }
 }

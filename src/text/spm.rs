@@ -9,13 +9,15 @@ use std::{cmp::Ordering, collections::BinaryHeap};
 
 use super::{
     TextError, TokenKind,
-    vocab::{Index, SPACE_MARK, Vocab, byte_token_value},
+    special::{Segment, SpecialIndex, Which},
+    vocab::{Index, SPACE_MARK, Vocab, byte_token_value, mark_space},
 };
 
 #[derive(Debug)]
 pub(super) struct Spm {
     /// Of what text may become: neither control nor byte tokens.
     index: Index,
+    user_defined: SpecialIndex,
     scores: Vec<f32>,
     byte_tokens: [Option<u32>; 256],
     unk: Option<u32>,
@@ -68,6 +70,7 @@ impl Spm {
         }
         Ok(Self {
             index,
+            user_defined: SpecialIndex::marked(vocab),
             scores,
             byte_tokens,
             unk,
@@ -75,15 +78,20 @@ impl Spm {
         })
     }
 
-    /// Appends the ids of `text`, which contains no special tokens and begins the input or follows
-    /// a special token if `fresh`.
+    /// Appends the ids of `text`, which contains no control tokens and begins the input or follows
+    /// a control token if `fresh`.
     pub(super) fn encode(&self, vocab: &Vocab, text: &str, fresh: bool, out: &mut Vec<u32>) {
         let mut marked = String::with_capacity(text.len() + text.len() / 4 + SPACE_MARK.len_utf8());
         if fresh && self.space_prefix {
             marked.push(SPACE_MARK);
         }
-        marked.extend(text.chars().map(|c| if c == ' ' { SPACE_MARK } else { c }));
-        Merger::new(self, vocab, &marked).run(out);
+        marked.extend(text.chars().map(mark_space));
+        for segment in self.user_defined.split(&marked, Which::UserDefined) {
+            match segment {
+                Segment::Token(id) => out.push(id),
+                Segment::Text(text) => Merger::new(self, vocab, text).run(out),
+            }
+        }
     }
 
     fn push_bytes(&self, piece: &str, out: &mut Vec<u32>) {

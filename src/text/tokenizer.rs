@@ -151,7 +151,7 @@ impl Tokenizer {
                 (Codec::Spm(Box::new(spm)), true)
             }
         };
-        let specials = SpecialIndex::new(&vocab);
+        let specials = SpecialIndex::raw(&vocab);
         let mut end_of_generation: Vec<u32> = [source.eos, source.eot, source.eom]
             .into_iter()
             .flatten()

@@ -227,6 +227,11 @@ fn spelled_bytes(
 /// SentencePiece's stand-in for a space.
 pub(super) const SPACE_MARK: char = '\u{2581}';
 
+/// A character as SentencePiece compares it.
+pub(super) fn mark_space(c: char) -> char {
+    if c == ' ' { SPACE_MARK } else { c }
+}
+
 /// The byte of a `<0xNN>` token.
 pub(super) fn byte_token_value(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
