@@ -1,6 +1,6 @@
 //! Tokenizer, chat templates, streaming detokeniser.
 //!
-//! Only `from_gguf` knows a file format: [`VocabSource`] is what a GGUF file or anything else has
+//! Only `from_gguf` and `hf` know files: [`VocabSource`] is what a GGUF file or anything else has
 //! to say about a vocabulary, and [`Tokenizer`] is built from it.
 //!
 //! | file | what it does |
@@ -14,12 +14,15 @@
 //! | `stream` | [`DecodeStream`], which never splits a UTF-8 character |
 //! | `stop` | [`StopMatcher`], stop strings across token borders |
 //! | `chat` | [`ChatTemplate`], conversations to text |
-//! | `from_gguf` | the two from a GGUF file |
+//! | `from_gguf`, `hf` | the two from a GGUF file or a folder of `transformers` |
+//! | `json` | `tokenizer.json` through the `tokenizers` crate |
 //! | `strftime` | the date that templates may ask for |
 
 mod bpe;
 mod chat;
 mod from_gguf;
+mod hf;
+mod json;
 mod pre;
 mod special;
 mod spm;
@@ -49,6 +52,14 @@ pub enum TextError {
     Vocabulary {
         /// The metadata key, such as `tokenizer.ggml.merges`.
         key: &'static str,
+        /// What is wrong, with values.
+        message: String,
+    },
+    /// A tokenizer file that is not what it should be.
+    #[error("{origin}: {message}")]
+    File {
+        /// The file.
+        origin: String,
         /// What is wrong, with values.
         message: String,
     },
@@ -97,8 +108,8 @@ impl TextError {
                 "name the split it uses; supported are {}",
                 pre::names().collect::<Vec<_>>().join(", ")
             )),
-            Self::Vocabulary { .. } => {
-                Some("the file is damaged or was converted wrongly: convert it again".to_owned())
+            Self::Vocabulary { .. } | Self::File { .. } => {
+                Some("the file is damaged or was converted wrongly: download or convert it again".to_owned())
             }
             Self::Template { .. } => Some(
                 "use a conversation that the template accepts, or write the prompt yourself with --raw".to_owned(),

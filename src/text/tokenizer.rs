@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Begin, DecodeStream, Specials, TextError, TokenKind,
     bpe::Bpe,
+    json::JsonPipeline,
     pre::PreTokenizer,
     special::{Segment, SpecialIndex, Which},
     spm::Spm,
@@ -106,6 +107,18 @@ const END_OF_GENERATION: &[&str] = &[
 enum Codec {
     Bpe(Box<Bpe>),
     Spm(Box<Spm>),
+    Json(Box<JsonPipeline>),
+}
+
+/// The tokens that files name, by id.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) bos: Option<u32>,
+    pub(super) eos: Option<u32>,
+    pub(super) unk: Option<u32>,
+    pub(super) pad: Option<u32>,
+    /// Ends of generation besides `eos`.
+    pub(super) ends: Vec<u32>,
 }
 
 /// Text to ids and back. Immutable, so it can be shared between threads.
@@ -151,11 +164,58 @@ impl Tokenizer {
                 (Codec::Spm(Box::new(spm)), true)
             }
         };
-        let specials = SpecialIndex::raw(&vocab);
-        let mut end_of_generation: Vec<u32> = [source.eos, source.eot, source.eom]
-            .into_iter()
-            .flatten()
-            .collect();
+        let add_bos = adds(
+            source.add_bos,
+            default_bos,
+            source.bos,
+            "tokenizer.ggml.add_bos_token",
+        )?;
+        let add_eos = adds(
+            source.add_eos,
+            false,
+            source.eos,
+            "tokenizer.ggml.add_eos_token",
+        )?;
+        let named = Named {
+            bos: source.bos,
+            eos: source.eos,
+            unk: source.unk,
+            pad: source.pad,
+            ends: [source.eot, source.eom].into_iter().flatten().collect(),
+        };
+        Ok(Self {
+            add_bos,
+            add_eos,
+            ..Self::assemble(codec, vocab, named)
+        })
+    }
+
+    /// Tokenizer around the pipeline of a `tokenizer.json`.
+    pub(super) fn from_json(
+        pipeline: JsonPipeline,
+        vocab: Vocab,
+        named: Named,
+    ) -> Result<Self, TextError> {
+        // Only the pipeline knows what it adds.
+        let added = pipeline.encode("", AddSpecial::Yes, ParseSpecial::No)?;
+        let add_bos = named.bos.is_some() && added.first().copied() == named.bos;
+        let add_eos = named.eos.is_some() && added.last().copied() == named.eos;
+        Ok(Self {
+            add_bos,
+            add_eos,
+            ..Self::assemble(Codec::Json(Box::new(pipeline)), vocab, named)
+        })
+    }
+
+    fn assemble(codec: Codec, vocab: Vocab, named: Named) -> Self {
+        let Named {
+            bos,
+            eos,
+            unk,
+            pad,
+            ends: mut end_of_generation,
+        } = named;
+        end_of_generation.extend(eos);
         end_of_generation.extend((0..vocab.len() as u32).filter(|&id| {
             matches!(
                 vocab.kinds[id as usize],
@@ -166,28 +226,19 @@ impl Tokenizer {
         }));
         end_of_generation.sort_unstable();
         end_of_generation.dedup();
-        Ok(Self {
+        let specials = SpecialIndex::raw(&vocab);
+        Self {
+            vocab,
             codec,
             specials,
-            bos: source.bos,
-            eos: source.eos,
-            unk: source.unk,
-            pad: source.pad,
+            bos,
+            eos,
+            unk,
+            pad,
             end_of_generation,
-            add_bos: adds(
-                source.add_bos,
-                default_bos,
-                source.bos,
-                "tokenizer.ggml.add_bos_token",
-            )?,
-            add_eos: adds(
-                source.add_eos,
-                false,
-                source.eos,
-                "tokenizer.ggml.add_eos_token",
-            )?,
-            vocab,
-        })
+            add_bos: false,
+            add_eos: false,
+        }
     }
 
     /// Ids of `text`. Bytes for which a byte-level vocabulary has no token are left out.
@@ -200,6 +251,15 @@ impl Tokenizer {
         add: AddSpecial,
         parse: ParseSpecial,
     ) -> Result<Vec<u32>, TextError> {
+        let encode: &dyn Fn(&str, bool, &mut Vec<u32>) -> Result<(), TextError> = match &self.codec
+        {
+            Codec::Json(pipeline) => return pipeline.encode(text, add, parse),
+            Codec::Bpe(bpe) => &|text, _, ids| bpe.encode(&self.vocab, text, ids),
+            Codec::Spm(spm) => &|text, fresh, ids| {
+                spm.encode(&self.vocab, text, fresh, ids);
+                Ok(())
+            },
+        };
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
         if add == AddSpecial::Yes && self.add_bos {
             ids.extend(self.bos);
@@ -210,14 +270,9 @@ impl Tokenizer {
         };
         let mut fresh = true;
         for segment in self.specials.split(text, which) {
-            match (segment, &self.codec) {
-                (Segment::Token(id), _) => ids.push(id),
-                (Segment::Text(text), Codec::Bpe(bpe)) => {
-                    bpe.encode(&self.vocab, text, &mut ids)?
-                }
-                (Segment::Text(text), Codec::Spm(spm)) => {
-                    spm.encode(&self.vocab, text, fresh, &mut ids)
-                }
+            match segment {
+                Segment::Token(id) => ids.push(id),
+                Segment::Text(text) => encode(text, fresh, &mut ids)?,
             }
             fresh = matches!(segment, Segment::Token(_));
         }
@@ -313,6 +368,7 @@ impl Tokenizer {
         match &self.codec {
             Codec::Bpe(_) => false,
             Codec::Spm(spm) => spm.space_prefix,
+            Codec::Json(pipeline) => pipeline.space_prefix,
         }
     }
 }
