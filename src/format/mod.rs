@@ -7,14 +7,24 @@
 //! [`ModelSource`] is what the rest of the crate uses. It gives tensors under GGUF's names and one
 //! [`crate::model::config::ModelConfig`], wherever they come from.
 
-use std::{io, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 pub mod gguf;
+mod gguf_config;
+mod hf_config;
 pub mod map;
+mod names;
+pub mod safetensors;
+mod source;
 mod tensor;
 
 pub use gguf::Gguf;
 pub use map::Map;
+pub use source::ModelSource;
 pub use tensor::{StoredType, TensorInfo, TensorRef};
 
 /// A file that cannot be read as what it claims to be.
@@ -112,11 +122,56 @@ impl FormatError {
                     .collect();
                 Some(format!("supported types are {}", names.join(", ")))
             }
+            Self::Architecture { .. } => {
+                Some(format!("supported are {}", crate::model::config::Arch::NAMES))
+            }
             Self::Io { .. }
             | Self::Key { .. }
             | Self::MissingKey { .. }
-            | Self::Tensor { .. }
-            | Self::Architecture { .. } => None,
+            | Self::Tensor { .. } => None,
         }
     }
 }
+
+/// Reads a whole file of at most `limit` bytes.
+fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FormatError> {
+    let io_error =
+        |source| FormatError::Io { action: "read", path: path.to_owned(), source };
+    // Looked at before opening: opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(io_error)?.is_file() {
+        return Err(io_error(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(io_error)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    if bytes.len() as u64 > limit {
+        return Err(FormatError::File {
+            file: path.to_owned(),
+            message: format!("larger than {limit} bytes, the limit for a file of this kind"),
+            hint: None,
+        });
+    }
+    Ok(bytes)
+}
+
+/// For each layer whether it is windowed. An absurd number of layers, refused a moment later, is not
+/// worth an allocation.
+fn windowed(n_layers: usize, is_windowed: impl FnMut(usize) -> bool) -> Vec<bool> {
+    (0..n_layers.min(crate::model::config::limits::LAYERS)).map(is_windowed).collect()
+}
+
+/// YaRN's factor on cos and sin where a file does not state one (arXiv 2309.00071, section 3.4).
+fn yarn_attention_factor(factor: f32) -> f32 {
+    if factor > 1.0 { 1.0 + 0.1 * factor.ln() } else { 1.0 }
+}
+
+/// Head size where a file does not state it.
+fn split_width(d_model: usize, n_heads: usize) -> Result<usize, String> {
+    if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
+        return Err(format!("a width of {d_model} does not split into {n_heads} heads"));
+    }
+    Ok(d_model / n_heads)
+}
+
+#[cfg(test)]
+mod tests;

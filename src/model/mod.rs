@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The model: its configuration, its weights and the recorded forward pass.
+
+pub mod config;
