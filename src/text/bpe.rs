@@ -95,7 +95,7 @@ impl Bpe {
     ) -> Result<(), TextError> {
         let mut scratch = Scratch::default();
         self.pre.split(text, |word| {
-            self.encode_word(vocab, word, &mut scratch, out)
+            self.encode_word(vocab, word, &mut scratch, out);
         })
     }
 

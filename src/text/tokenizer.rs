@@ -110,6 +110,10 @@ enum Codec {
     Json(Box<JsonPipeline>),
 }
 
+/// Appends the ids of text without special tokens; the flag says that it begins the input or
+/// follows a special token.
+type EncodeText<'a> = dyn Fn(&str, bool, &mut Vec<u32>) -> Result<(), TextError> + 'a;
+
 /// The tokens that files name, by id.
 #[derive(Debug)]
 pub(super) struct Named {
@@ -251,8 +255,7 @@ impl Tokenizer {
         add: AddSpecial,
         parse: ParseSpecial,
     ) -> Result<Vec<u32>, TextError> {
-        let encode: &dyn Fn(&str, bool, &mut Vec<u32>) -> Result<(), TextError> = match &self.codec
-        {
+        let encode: &EncodeText = match &self.codec {
             Codec::Json(pipeline) => return pipeline.encode(text, add, parse),
             Codec::Bpe(bpe) => &|text, _, ids| bpe.encode(&self.vocab, text, ids),
             Codec::Spm(spm) => &|text, fresh, ids| {
