@@ -73,7 +73,7 @@ impl Checkpoint {
             let mut parts = Path::new(file).components();
             let plain =
                 matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
-            if !plain || file.contains(['/', '\\']) {
+            if !plain || file.contains(|c: char| matches!(c, '/' | '\\') || c.is_control()) {
                 return Err(error(format!(
                     "`{}` is not a plain file name",
                     file.escape_debug()
