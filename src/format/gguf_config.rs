@@ -8,7 +8,7 @@ use crate::{
 
 /// RoPE base of Gemma 3's windowed layers (its `rope_local_base_freq`), which GGUF rarely states.
 const GEMMA3_LOCAL_BASE: f32 = 10_000.0;
-/// One in this many layers of Gemma 3 attends to everything.
+/// One in this many layers of Gemma 3 attends to everything, where a file does not say.
 const GEMMA3_PATTERN: usize = 6;
 
 /// Reads and checks the hyper-parameters.
@@ -73,6 +73,9 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, FormatError> {
         None
     };
     let window = keys.size("attention.sliding_window")?.filter(|&w| w > 0);
+    let pattern = keys
+        .size("attention.sliding_window_pattern")?
+        .unwrap_or(if gemma { GEMMA3_PATTERN } else { 0 });
     // Gemma 3 27B alone scales by its width a head instead of its head size (llama.cpp tells it
     // apart by its 62 layers too).
     let query_size = match (gemma, n_layers) {
@@ -94,7 +97,7 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, FormatError> {
         rope_local,
         window,
         windowed: super::windowed(n_layers, |i| {
-            window.is_some() && !(gemma && (i + 1).is_multiple_of(GEMMA3_PATTERN))
+            window.is_some() && !(i + 1).is_multiple_of(pattern)
         }),
         qk_norm: gemma || arch == Arch::Qwen3,
         qkv_bias: arch == Arch::Qwen2 || gguf.info("blk.0.attn_q.bias").is_some(),
@@ -178,7 +181,7 @@ impl Keys<'_> {
         use super::gguf::Value;
         match self.gguf.get(&self.full(suffix)) {
             None | Some(Value::Unsigned(_, 0) | Value::Signed(_, 0)) => Ok(()),
-            Some(&Value::Float(_, x)) if x == 0.0 => Ok(()),
+            Some(Value::Float(_, 0.0)) => Ok(()),
             Some(_) => Err(self.error(suffix, why)),
         }
     }

@@ -225,7 +225,10 @@ fn windows(
             .collect::<Result<_, _>>()?,
         Some(other) => return Err(keys.mistyped("layer_types", "an array", other)),
         None if arch == Arch::Gemma3 => {
-            let pattern = keys.size("sliding_window_pattern")?.unwrap_or(6);
+            let pattern = match keys.size("sliding_window_pattern")? {
+                Some(pattern) => pattern,
+                None => keys.size("_sliding_window_pattern")?.unwrap_or(6),
+            };
             super::windowed(n_layers, |i| !(i + 1).is_multiple_of(pattern))
         }
         None if qwen => {

@@ -154,6 +154,19 @@ fn gemma3_alternates_windows_and_bases() {
 }
 
 #[test]
+fn gemma3_with_one_rope_a_layer_type_reads_the_same() {
+    let plain = json!({"model_type": "gemma3_text", "num_hidden_layers": 4});
+    let old = with(plain.clone(), "sliding_window_pattern", json!(2));
+    let rope = json!({"sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+        "full_attention": {"rope_type": "default", "rope_theta": 1e6}});
+    let new = with(plain, "rope_parameters", rope);
+    let types = ["sliding_attention", "full_attention"].repeat(2);
+    let new = hf(&with(new, "layer_types", json!(types))).expect("sound");
+    assert_eq!(new.windowed, [true, false, true, false]);
+    assert_eq!(hf(&old).expect("sound"), new);
+}
+
+#[test]
 fn rope_scalings_are_read() {
     let llama3 = json!({"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": 8192});
