@@ -3,10 +3,20 @@
 //! Order, as in llama.cpp: penalties, top-k, typical, top-p, min-p, temperature. So the filters see
 //! the model's own probabilities, renormalised over what earlier filters kept, and temperature only
 //! changes how the rest is drawn. Every filter keeps at least one id, and ties go to the lowest id.
+//!
+//! The draw is the Gumbel-max trick: of the kept candidates the one with the largest
+//!
+//! ```text
+//! (l - l_max) / temperature + gumbel(seed, position, id)          in f32; ties to the lowest id
+//! ```
+//!
+//! with `l_max` their largest logit; its law is the softmax of `l / temperature`. Noise belongs to
+//! the id, so filtering some ids away moves nothing for the others. At temperature 0 the largest
+//! logit after penalties decides and no filter applies.
 
-use std::cmp::Ordering;
+use std::borrow::Cow;
 
-use super::{SamplerParams, penalties, rng};
+use super::{SamplerParams, filters, penalties, rng};
 use crate::error::Result;
 
 /// An id that may be chosen.
@@ -25,6 +35,12 @@ pub struct Choice {
     pub token: u32,
     /// Logit after penalties.
     pub logit: f32,
+    /// Natural logarithm of the token's probability under the model's own distribution: temperature
+    /// 1, no penalties, no filters.
+    pub logprob: f32,
+    /// How many candidates the draw was between: 1 at temperature 0. It is 0 if and only if no logit
+    /// was a number above -inf; the token is then 0 and its log-probability -inf.
+    pub kept: usize,
 }
 
 /// Chooses tokens. It has no state beyond its settings: the same arguments give the same token.
@@ -51,136 +67,103 @@ impl Sampler {
     }
 
     /// The token at `position` (the place it will have in the sequence) after `history` (all ids
-    /// before it). `logits` is not empty; a NaN counts as impossible.
+    /// before it). A NaN among `logits` counts as impossible.
     pub fn choose(&self, logits: &[f32], history: &[u32], position: u64) -> Choice {
-        let mut own;
-        let mut logits = logits;
-        if self.params.has_penalties() {
-            own = logits.to_vec();
-            penalties::apply(&mut own, &self.params, history);
-            logits = &own;
-        }
-        if self.params.temperature == 0.0 {
-            return greedy(logits);
-        }
-        let kept = self.filter(logits);
-        let (seed, temperature) = (self.params.seed, f64::from(self.params.temperature));
-        let mut best = (f64::NEG_INFINITY, kept[0]);
-        for &candidate in &kept {
-            let scaled = f64::from(candidate.logit) / temperature;
-            // Noise is bounded, so most of a large vocabulary needs none.
-            if scaled + rng::GUMBEL_MAX < best.0 {
-                continue;
+        let kept = self.candidates(logits, history);
+        match draw(&kept, self.params.temperature, self.params.seed, position) {
+            Some(Candidate { id, logit }) => {
+                Choice { token: id, logit, logprob: logprob(logits, id), kept: kept.len() }
             }
-            let score = scaled + rng::gumbel(seed, position, candidate.id);
-            if score > best.0 || (score == best.0 && candidate.id < best.1.id) {
-                best = (score, candidate);
+            None => {
+                let logit = f32::NEG_INFINITY;
+                Choice { token: 0, logit, logprob: logit, kept: 0 }
             }
         }
-        Choice { token: best.1.id, logit: best.1.logit }
     }
 
-    /// The ids that the filters keep, most likely first where a filter needed that order.
+    /// The exact distribution over seeds that [`Sampler::choose`] draws from: (id, probability) of
+    /// each candidate, by rising id. The probabilities sum to 1; where no logit is a number above
+    /// -inf, id 0 has all of it, as in `choose`.
+    pub fn probabilities(&self, logits: &[f32], history: &[u32]) -> Vec<(u32, f64)> {
+        let mut kept = self.candidates(logits, history);
+        let Some(top) = top(&kept) else { return vec![(0, 1.0)] };
+        kept.sort_unstable_by_key(|c| c.id);
+        let weight = |c: &Candidate| f64::from(scaled(c, top, self.params.temperature)).exp();
+        let total: f64 = kept.iter().map(weight).sum();
+        kept.iter().map(|c| (c.id, weight(c) / total)).collect()
+    }
+
+    /// The ids that the filters keep, most likely first where a filter needed that order; id 0 if no
+    /// logit is a number above -inf.
     pub fn filter(&self, logits: &[f32]) -> Vec<Candidate> {
-        let p = &self.params;
-        let mut kept: Vec<Candidate> = logits
-            .iter()
-            .zip(0..)
-            .filter(|(logit, _)| **logit > f32::NEG_INFINITY)
-            .map(|(&logit, id)| Candidate { id, logit })
-            .collect();
+        let mut kept = filters::filter(&self.params, logits);
         if kept.is_empty() {
             kept.push(Candidate { id: 0, logit: f32::NEG_INFINITY });
         }
-        let sorts = p.top_p < 1.0 || p.typical_p < 1.0;
-        if p.top_k > 0 && p.top_k < kept.len() {
-            kept.select_nth_unstable_by(p.top_k, likelier);
-            kept.truncate(p.top_k);
-            kept.sort_unstable_by(likelier);
-        } else if sorts {
-            kept.sort_unstable_by(likelier);
-        }
-        if p.typical_p < 1.0 {
-            typical(&mut kept, p.typical_p);
-        }
-        if p.top_p < 1.0 {
-            top_p(&mut kept, p.top_p);
-        }
-        if p.min_p > 0.0 {
-            min_p(&mut kept, p.min_p);
-        }
         kept
+    }
+
+    /// What the draw is between; nothing if no logit is a number above -inf.
+    fn candidates(&self, logits: &[f32], history: &[u32]) -> Vec<Candidate> {
+        let mut logits = Cow::Borrowed(logits);
+        if self.params.has_penalties() {
+            penalties::apply(logits.to_mut(), &self.params, history);
+        }
+        if self.params.temperature > 0.0 {
+            filters::filter(&self.params, &logits)
+        } else {
+            greedy(&logits).into_iter().collect()
+        }
     }
 }
 
-fn greedy(logits: &[f32]) -> Choice {
-    let mut best = Choice { token: 0, logit: f32::NEG_INFINITY };
-    for (&logit, token) in logits.iter().zip(0..) {
-        if logit > best.logit {
-            best = Choice { token, logit };
+/// The largest logit, the lowest id among equals.
+fn greedy(logits: &[f32]) -> Option<Candidate> {
+    let mut best: Option<Candidate> = None;
+    for (id, &logit) in (0..).zip(logits) {
+        let logit = filters::read(logit);
+        if logit > best.map_or(f32::NEG_INFINITY, |best| best.logit) {
+            best = Some(Candidate { id, logit });
         }
     }
     best
 }
 
-/// Most likely first, lowest id first on ties.
-fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
-    b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
+fn top(kept: &[Candidate]) -> Option<Candidate> {
+    kept.iter().copied().min_by(filters::likelier)
 }
 
-/// Probabilities of the candidates among themselves.
-fn probabilities(kept: &[Candidate]) -> Vec<f64> {
-    let max = kept.iter().map(|c| c.logit).fold(f32::NEG_INFINITY, f32::max);
-    if !max.is_finite() {
-        // Nothing or an overflow to infinity: the best ones share all probability.
-        let best = kept.iter().filter(|c| c.logit == max).count() as f64;
-        return kept.iter().map(|c| if c.logit == max { 1.0 / best } else { 0.0 }).collect();
-    }
-    let weights: Vec<f64> =
-        kept.iter().map(|c| (f64::from(c.logit) - f64::from(max)).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    weights.into_iter().map(|w| w / sum).collect()
+/// Distance from the top logit in units of the temperature: 0 for the top, also at temperature 0.
+fn scaled(candidate: &Candidate, top: Candidate, temperature: f32) -> f32 {
+    let distance = candidate.logit - top.logit;
+    if distance == 0.0 { 0.0 } else { distance / temperature }
 }
 
-/// How many leading probabilities reach `mass`; at least one.
-fn reaching(probabilities: impl Iterator<Item = f64>, mass: f32) -> usize {
-    let (mut sum, mut n) = (0.0, 0);
-    for p in probabilities {
-        sum += p;
-        n += 1;
-        if sum >= f64::from(mass) {
-            break;
+/// The draw as in the module's docs.
+fn draw(kept: &[Candidate], temperature: f32, seed: u64, position: u64) -> Option<Candidate> {
+    let top = top(kept)?;
+    // The top first: most of a large vocabulary is then too low for any noise to lift it.
+    let mut best = (rng::gumbel(seed, position, top.id), top);
+    for &candidate in kept {
+        let base = scaled(&candidate, top, temperature);
+        // Rounding is monotonic, so no candidate is skipped that could win or tie.
+        if base + rng::GUMBEL_MAX < best.0 {
+            continue;
+        }
+        let score = base + rng::gumbel(seed, position, candidate.id);
+        if score > best.0 || (score == best.0 && candidate.id < best.1.id) {
+            best = (score, candidate);
         }
     }
-    n.max(1)
+    Some(best.1)
 }
 
-/// `kept` is sorted.
-fn top_p(kept: &mut Vec<Candidate>, mass: f32) {
-    let n = reaching(probabilities(kept).into_iter(), mass);
-    kept.truncate(n);
-}
-
-fn min_p(kept: &mut Vec<Candidate>, fraction: f32) {
-    let max = kept.iter().map(|c| c.logit).fold(f32::NEG_INFINITY, f32::max);
-    let least = f64::from(max) + f64::from(fraction).ln();
-    kept.retain(|c| c.logit == max || f64::from(c.logit) >= least);
-}
-
-/// `kept` is sorted, and stays so.
-fn typical(kept: &mut Vec<Candidate>, mass: f32) {
-    let probabilities = probabilities(kept);
-    let surprise = |p: f64| -p.ln();
-    let entropy: f64 =
-        probabilities.iter().filter(|&&p| p > 0.0).map(|&p| p * surprise(p)).sum();
-    let mut order: Vec<(usize, f64)> =
-        probabilities.iter().map(|&p| (surprise(p) - entropy).abs()).enumerate().collect();
-    // Stable: among equals the likelier stays first.
-    order.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let n = reaching(order.iter().map(|&(i, _)| probabilities[i]), mass);
-    let mut chosen: Vec<usize> = order[..n].iter().map(|&(i, _)| i).collect();
-    chosen.sort_unstable();
-    *kept = chosen.into_iter().map(|i| kept[i]).collect();
+/// Log-probability of `token` under the softmax of `logits`.
+fn logprob(logits: &[f32], token: u32) -> f32 {
+    let max = logits.iter().fold(f32::NEG_INFINITY, |max, &l| max.max(filters::read(l)));
+    let total: f64 = logits.iter().map(|&l| f64::from((filters::read(l) - max).exp())).sum();
+    let logit = filters::read(logits[token as usize]);
+    (f64::from(logit) - f64::from(max) - total.ln()) as f32
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 //! width, the order of evaluation or the method of decoding.
 
 mod chain;
+mod filters;
+#[cfg(test)]
+mod law;
 mod params;
 mod penalties;
 mod rng;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// How a token is chosen. The default is greedy and filters nothing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SamplerParams {
     /// Divides the logits; 0 is greedy.
     pub temperature: f32,
@@ -47,16 +47,16 @@ impl Default for SamplerParams {
 }
 
 impl SamplerParams {
-    /// Fails with [`Error::Invalid`], naming the value, if one is out of its range.
+    /// Fails with [`Error::Invalid`], naming the flag and the value, if one is out of its range.
     pub fn check(&self) -> Result<()> {
         let ranges = [
-            ("temperature", self.temperature, 0.0, f32::MAX),
-            ("top-p", self.top_p, 0.0, 1.0),
-            ("min-p", self.min_p, 0.0, 1.0),
-            ("typical-p", self.typical_p, 0.0, 1.0),
-            ("repeat-penalty", self.repeat_penalty, f32::MIN_POSITIVE, f32::MAX),
-            ("presence-penalty", self.presence_penalty, -f32::MAX, f32::MAX),
-            ("frequency-penalty", self.frequency_penalty, -f32::MAX, f32::MAX),
+            ("--temp", self.temperature, 0.0, f32::MAX),
+            ("--top-p", self.top_p, 0.0, 1.0),
+            ("--min-p", self.min_p, 0.0, 1.0),
+            ("--typical", self.typical_p, 0.0, 1.0),
+            ("--repeat-penalty", self.repeat_penalty, f32::MIN_POSITIVE, f32::MAX),
+            ("--presence-penalty", self.presence_penalty, -f32::MAX, f32::MAX),
+            ("--frequency-penalty", self.frequency_penalty, -f32::MAX, f32::MAX),
         ];
         for (name, value, low, high) in ranges {
             if !(low..=high).contains(&value) {
@@ -93,9 +93,9 @@ mod tests {
             params.check().expect_err("out of range").to_string()
         };
         assert!(SamplerParams::default().check().is_ok());
-        assert!(of(|p| p.temperature = -1.0).contains("temperature is -1"));
-        assert!(of(|p| p.top_p = 1.5).contains("top-p is 1.5, wanted 0 to 1"));
+        assert!(of(|p| p.temperature = -1.0).contains("--temp is -1"));
+        assert!(of(|p| p.top_p = 1.5).contains("--top-p is 1.5, wanted 0 to 1"));
         assert!(of(|p| p.repeat_penalty = 0.0).contains("more than 0"));
-        assert!(of(|p| p.min_p = f32::NAN).contains("min-p is NaN"));
+        assert!(of(|p| p.min_p = f32::NAN).contains("--min-p is NaN"));
     }
 }

@@ -97,10 +97,11 @@ fn draws_follow_the_softmax_at_the_temperature() {
 fn skipping_hopeless_ids_changes_nothing() {
     let s = sampler(|p| p.seed = 3);
     let logits: Vec<f32> = (0..2000).map(|i| ((i * 7919) % 2003) as f32 * 0.03).collect();
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     for position in 0..200 {
         let plain = (0..2000u32)
-            .map(|id| (f64::from(logits[id as usize]) + rng::gumbel(3, position, id), id))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|id| ((logits[id as usize] - max) + rng::gumbel(3, position, id), id))
+            .reduce(|best, next| if next.0 > best.0 { next } else { best })
             .expect("not empty");
         assert_eq!(s.choose(&logits, &[], position).token, plain.1);
     }
@@ -143,5 +144,22 @@ proptest! {
         if few.filter(&logits).iter().any(|c| c.id == winner) {
             prop_assert_eq!(few.choose(&logits, &[], 5).token, winner);
         }
+    }
+
+    #[test]
+    fn the_draw_does_not_depend_on_the_order_of_visits(
+        logits in prop::collection::vec(-8i8..8, 1..300),
+        swaps in prop::collection::vec((0usize..300, 0usize..300), 0..300),
+        (seed, position) in any::<(u64, u64)>(),
+        temperature in prop::sample::select(vec![1e-30f32, 0.1, 1.0, 5.0, f32::MAX]),
+    ) {
+        let mut kept: Vec<Candidate> =
+            (0..).zip(logits).map(|(id, l)| Candidate { id: id * 7, logit: f32::from(l) }).collect();
+        let want = draw(&kept, temperature, seed, position);
+        let n = kept.len();
+        for (a, b) in swaps {
+            kept.swap(a % n, b % n);
+        }
+        prop_assert_eq!(draw(&kept, temperature, seed, position), want);
     }
 }
