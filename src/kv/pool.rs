@@ -58,6 +58,11 @@ impl PagePool {
         Self(Arc::new(Inner { pages, page_slots, state: Mutex::new(state) }))
     }
 
+    /// True if both are handles of one pool.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Slots of a page, P.
     pub fn page_slots(&self) -> usize {
         self.0.page_slots

@@ -41,6 +41,11 @@ impl Sequence {
         self.pool.publish(&self.pages, &self.ids);
     }
 
+    /// True if the sequence's pages are of this pool.
+    pub fn is_of(&self, pool: &PagePool) -> bool {
+        self.pool.is_same(pool)
+    }
+
     /// Positions held.
     pub fn len(&self) -> usize {
         self.ids.len()

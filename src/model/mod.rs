@@ -1,3 +1,19 @@
 //! The model: its configuration, its weights and the recorded forward pass.
+//!
+//! [`Model`] owns weights, pages and activations on one device. A step is always the same thing: rows
+//! are staged in a sequence, a recording made for (row bucket, context bucket, rows with logits) is
+//! replayed in one submission with one readback, and the rows are committed. A chunk of a prompt, one
+//! token and a tree of candidates differ only in the state that is written before.
 
 pub mod config;
+mod llama;
+mod plan;
+pub mod rope;
+mod run;
+mod scratch;
+mod state;
+mod weights;
+
+pub use run::{MemoryEstimate, Model, ModelOptions, RowStat, StepOutput, TreeStep, Want};
+pub use state::{MAX_CHUNK_ROWS, MAX_TREE_ROWS, ROW_BUCKETS, StepShape};
+pub use weights::{Layer, Linear, Part, Rotation, Weights};

@@ -1,0 +1,456 @@
+//! A model on a device, and its steps.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use super::{
+    config::ModelConfig,
+    llama::Forward,
+    plan::Plan,
+    scratch::Scratch,
+    state::{
+        self, LogitRows, MAX_CHUNK_ROWS, MAX_TREE_ROWS, StepData, StepShape, StepViews, move_words,
+    },
+    weights::{self, Weights},
+};
+use crate::{
+    backend::{BackendResult, Buffer, BufferDesc, Prepared, SharedBackend, Usage, View, Wait},
+    dtype::DType,
+    error::{Error, Result},
+    format::ModelSource,
+    kv::{KvPages, KvShape, KvTxn, Move, PAGE_SLOTS, PagePool, Sequence},
+    ops::{Activations, KvCommit, KvFormat, ROW_STATS_FIELDS},
+    quant::QuantFormat,
+    record::{Recorder, Recording},
+};
+
+/// How long a step spins for its result before it parks.
+const SPIN: Duration = Duration::from_millis(2);
+
+/// How a model is put on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelOptions {
+    /// Format for matrices that the file holds in f32, f16 or bf16; embedding and head get at
+    /// least q8_0. `None` keeps the file's.
+    pub quant: Option<QuantFormat>,
+    /// Precision in which products see their input rows.
+    pub activations: Activations,
+    /// Element format of the key/value pages.
+    pub kv_format: KvFormat,
+    /// Positions that all sequences together can hold; rounded up to whole pages.
+    pub capacity: usize,
+}
+
+/// Device bytes that a model will take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryEstimate {
+    /// Packed matrices.
+    pub weights_bytes: u64,
+    /// Key/value pages.
+    pub kv_bytes: u64,
+    /// Activations, logits, rotation tables.
+    pub scratch_bytes: u64,
+}
+
+impl MemoryEstimate {
+    /// All together.
+    pub fn total_bytes(&self) -> u64 {
+        self.weights_bytes.saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
+    }
+}
+
+/// What a step reads back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing: only the cache is filled.
+    Nothing,
+    /// Statistics of the last row.
+    LastStats,
+    /// Statistics and logits of the last row.
+    LastLogits,
+    /// Statistics of every row.
+    AllStats,
+    /// Statistics and logits of every row.
+    AllLogits,
+}
+
+impl Want {
+    fn rows(self) -> LogitRows {
+        match self {
+            Self::Nothing => LogitRows::None,
+            Self::LastStats | Self::LastLogits => LogitRows::One,
+            Self::AllStats | Self::AllLogits => LogitRows::All,
+        }
+    }
+
+    fn logits(self) -> bool {
+        matches!(self, Self::LastLogits | Self::AllLogits)
+    }
+}
+
+/// Statistics of a row of logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowStat {
+    /// Largest logit.
+    pub max: f32,
+    /// Its id, the lowest on ties.
+    pub argmax: u32,
+    /// `ln sum exp(l)`.
+    pub logsumexp: f32,
+    /// Entropy of the softmax in nats.
+    pub entropy: f32,
+}
+
+/// What a step gave, row by row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepOutput {
+    /// One for each row wanted.
+    pub stats: Vec<RowStat>,
+    /// `V` for each row wanted, if logits were.
+    pub logits: Option<Vec<f32>>,
+}
+
+/// A model on a device.
+pub struct Model {
+    config: ModelConfig,
+    backend: SharedBackend,
+    weights: Weights,
+    kv: KvPages,
+    scratch: Scratch,
+    state: Buffer,
+    moves: Buffer,
+    activations: Activations,
+    steps: BTreeMap<StepShape, Step>,
+    commit: Option<Prepared>,
+}
+
+/// A prepared recording and where it leaves its results.
+struct Step {
+    work: Prepared,
+    logits: Option<View>,
+    stats: Option<View>,
+}
+
+impl Model {
+    /// Device bytes that [`Self::load`] will take, without reading a weight.
+    pub fn estimate(source: &ModelSource, options: &ModelOptions) -> Result<MemoryEstimate> {
+        let config = source.config()?;
+        let plan = Plan::new(source, &config, options.quant)?;
+        estimate(&config, &plan, options)
+    }
+
+    /// Reads, repacks and uploads a model. `progress` gets the share of bytes done, 0 to 1.
+    ///
+    /// # Errors
+    /// A file whose tensors do not fit its configuration ([`Error::Model`], [`Error::Format`]) and
+    /// a device without room ([`Error::Backend`]).
+    pub fn load(
+        source: &ModelSource,
+        backend: SharedBackend,
+        options: &ModelOptions,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self> {
+        let config = source.config()?;
+        let plan = Plan::new(source, &config, options.quant)?;
+        estimate(&config, &plan, options)?;
+        let shape = kv_shape(&config, options);
+        let device = &*backend;
+        let weights = weights::load(source, &config, &plan, (device, shape.slots()), progress)?;
+        let kv = KvPages::alloc(device, shape)?;
+        let scratch = Scratch::alloc(device, &config)?;
+        let buffer = |label: &str, bytes: u64| {
+            device.alloc(&BufferDesc { label: label.into(), bytes, usage: Usage::State })
+        };
+        let state = buffer("state", state::buffer_bytes(shape.slots(), shape.page_slots))?;
+        let moves = buffer("moves", 8 * MAX_TREE_ROWS as u64)?;
+        let activations = options.activations;
+        let steps = BTreeMap::new();
+        Ok(Self {
+            config, backend, weights, kv, scratch, state, moves, activations, steps, commit: None,
+        })
+    }
+
+    /// Hyper-parameters.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &SharedBackend {
+        &self.backend
+    }
+
+    /// Device bytes of the weights.
+    pub fn weights_bytes(&self) -> u64 {
+        self.weights.bytes
+    }
+
+    /// Pages of the cache; [`Sequence::new`] and [`Sequence::with_prefix`] start a sequence on them.
+    pub fn pool(&self) -> &PagePool {
+        &self.kv.pool
+    }
+
+    /// The recording for a shape, as it will be prepared.
+    pub fn recording(&self, shape: StepShape) -> Result<Recording> {
+        let step = StepViews::new(&self.state, shape, self.kv.shape.page_slots)?;
+        self.forward().record(shape, &step)
+    }
+
+    /// Appends `ids` to a sequence in chunks of at most [`MAX_CHUNK_ROWS`] rows, or
+    /// [`MAX_TREE_ROWS`] if every row's result is wanted, and commits them.
+    ///
+    /// # Errors
+    /// Empty `ids` or ids beyond the vocabulary ([`Error::Invalid`]); a full cache
+    /// ([`Error::Kv`]); [`Error::Cancelled`] if `cancel` is raised between chunks. Chunks done before
+    /// stay committed.
+    pub fn prefill(
+        &mut self,
+        sequence: &mut Sequence,
+        ids: &[u32],
+        want: Want,
+        cancel: &AtomicBool,
+    ) -> Result<StepOutput> {
+        self.check(sequence, ids)?;
+        let all = want.rows() == LogitRows::All;
+        let size = if all { MAX_TREE_ROWS } else { MAX_CHUNK_ROWS };
+        let mut output = StepOutput::default();
+        let mut left = ids;
+        while !left.is_empty() {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            let (chunk, rest) = left.split_at(size.min(left.len()));
+            let want = if all || rest.is_empty() { want } else { Want::Nothing };
+            let txn = KvTxn::stage(sequence, chunk)?;
+            let shape = self.shape(&txn, want);
+            let data = StepData::chunk(shape, &txn, self.kv.shape.page_slots);
+            let step = self.run(shape, &data, (chunk.len(), want))?;
+            txn.commit_all();
+            output.stats.extend(step.stats);
+            if let Some(logits) = step.logits {
+                output.logits.get_or_insert_default().extend(logits);
+            }
+            left = rest;
+        }
+        Ok(output)
+    }
+
+    /// Appends one token: the tree of one node, committed.
+    pub fn decode(&mut self, sequence: &mut Sequence, id: u32, want: Want) -> Result<StepOutput> {
+        let step = self.tree_step(sequence, &[id], &[None], want)?;
+        let output = step.output.clone();
+        step.commit(&[0])?;
+        Ok(output)
+    }
+
+    /// Runs a tree of candidates behind a sequence: node `i` holds `ids[i]` and follows node
+    /// `parents[i]`, which comes before it, or the sequence itself. Nothing is committed until
+    /// [`TreeStep::commit`]. *Last* in `want` is the last node.
+    ///
+    /// # Errors
+    /// More than [`MAX_TREE_ROWS`] nodes, a bad parent or id ([`Error::Invalid`]); a full cache
+    /// ([`Error::Kv`]).
+    pub fn tree_step<'a>(
+        &'a mut self,
+        sequence: &'a mut Sequence,
+        ids: &[u32],
+        parents: &[Option<usize>],
+        want: Want,
+    ) -> Result<TreeStep<'a>> {
+        self.check(sequence, ids)?;
+        if ids.len() > MAX_TREE_ROWS || ids.len() != parents.len() {
+            return Err(Error::invalid(format!(
+                "a tree of {} nodes with {} parents, wanted as many parents and at most \
+                 {MAX_TREE_ROWS} nodes",
+                ids.len(),
+                parents.len()
+            )));
+        }
+        let paths = state::paths(parents)?;
+        let txn = KvTxn::stage(sequence, ids)?;
+        let shape = self.shape(&txn, want);
+        let data = StepData::tree(shape, &txn, self.kv.shape.page_slots, &paths);
+        let output = self.run(shape, &data, (ids.len(), want))?;
+        Ok(TreeStep { output, model: self, txn })
+    }
+
+    /// Keeps the first `len` positions of a sequence.
+    pub fn truncate(&mut self, sequence: &mut Sequence, len: usize) -> Result<()> {
+        let moves = sequence.truncate(len)?;
+        self.carry_out(&moves)
+    }
+
+    /// A second sequence with the first `len` positions, sharing whole pages.
+    pub fn fork(&mut self, sequence: &Sequence, len: usize) -> Result<Sequence> {
+        let forked = sequence.fork(len)?;
+        self.carry_out(&forked.moves)?;
+        Ok(forked.sequence)
+    }
+
+    /// Prepares the steps of a plain generation in advance, so that the first token does not wait
+    /// for it.
+    pub fn warm_up(&mut self, rows: usize, end: usize) -> Result<()> {
+        let capacity = self.kv.shape.slots();
+        let shape = StepShape::covering(rows, end.min(capacity), capacity, LogitRows::One);
+        self.step(shape).map(|_| ())
+    }
+
+    fn forward(&self) -> Forward<'_> {
+        Forward {
+            config: &self.config,
+            weights: &self.weights,
+            kv: &self.kv,
+            scratch: &self.scratch,
+            activations: self.activations,
+        }
+    }
+
+    fn shape(&self, txn: &KvTxn<'_>, want: Want) -> StepShape {
+        let (rows, end) = (txn.ids().len(), txn.prefix() + txn.ids().len());
+        StepShape::covering(rows, end, self.kv.shape.slots(), want.rows())
+    }
+
+    fn check(&self, sequence: &Sequence, ids: &[u32]) -> Result<()> {
+        if !sequence.is_of(&self.kv.pool) {
+            return Err(Error::invalid("the sequence belongs to another model's cache"));
+        }
+        if ids.is_empty() {
+            return Err(Error::invalid("a step needs at least one token"));
+        }
+        match ids.iter().find(|&&id| id as usize >= self.config.vocab) {
+            Some(id) => Err(Error::invalid(format!(
+                "token id {id} is not below the vocabulary of {}",
+                self.config.vocab
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The prepared step of a shape.
+    fn step(&mut self, shape: StepShape) -> Result<&Step> {
+        if !self.steps.contains_key(&shape) {
+            let work = self.backend.prepare(&self.recording(shape)?)?;
+            let outputs = match shape.logits {
+                0 => None,
+                _ => Some(self.forward().outputs(shape)?),
+            };
+            let (logits, stats) = outputs.map(|o| (o.logits, o.stats)).unzip();
+            self.steps.insert(shape, Step { work, logits, stats });
+        }
+        Ok(&self.steps[&shape])
+    }
+
+    /// Writes the state, replays the recording, reads back what is wanted of `rows` rows.
+    fn run(
+        &mut self,
+        shape: StepShape,
+        data: &StepData,
+        (rows, want): (usize, Want),
+    ) -> Result<StepOutput> {
+        let state = self.state.view(0, DType::U32, [data.words().len()])?;
+        let backend = self.backend.clone();
+        backend.write(&state, bytemuck::cast_slice(data.words()))?;
+        let step = self.step(shape)?;
+        let count = rows.min(shape.logits);
+        let first = |view: &Option<View>| -> BackendResult<Option<View>> {
+            view.as_ref().map(|v| v.rows(0, count)).transpose()
+        };
+        let mut reads: Vec<View> = first(&step.stats)?.into_iter().collect();
+        if want.logits() {
+            reads.extend(first(&step.logits)?);
+        }
+        let ticket = backend.submit(&step.work, &reads)?;
+        let download = backend.finish(ticket, Wait::Spin(SPIN))?;
+        let stats = match reads.is_empty() {
+            true => Vec::new(),
+            false => download.to_vec::<[u32; ROW_STATS_FIELDS]>(0).into_iter().map(row_stat).collect(),
+        };
+        let logits = want.logits().then(|| download.to_vec::<f32>(1));
+        Ok(StepOutput { stats, logits })
+    }
+
+    /// Moves rows of the cache in every layer.
+    fn carry_out(&mut self, moves: &[Move]) -> Result<()> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let half = (4 * MAX_TREE_ROWS) as u64;
+        if self.commit.is_none() {
+            let mut rec = Recorder::new();
+            rec.label("commit");
+            for cache in &self.kv.layers {
+                rec.push(KvCommit {
+                    src: self.moves.view(0, DType::U32, [MAX_TREE_ROWS])?,
+                    dst: self.moves.view(half, DType::U32, [MAX_TREE_ROWS])?,
+                    cache: cache.clone(),
+                })?;
+            }
+            self.commit = Some(self.backend.prepare(&rec.finish())?);
+        }
+        let work = self.commit.as_ref().expect("prepared above");
+        let view = self.moves.view(0, DType::U32, [2 * MAX_TREE_ROWS])?;
+        for moves in moves.chunks(MAX_TREE_ROWS) {
+            self.backend.write(&view, bytemuck::cast_slice(&move_words(moves)))?;
+            let ticket = self.backend.submit(work, &[])?;
+            self.backend.finish(ticket, Wait::Spin(SPIN))?;
+        }
+        Ok(())
+    }
+}
+
+/// A tree that has run and is not yet committed. Dropping it rolls back.
+#[must_use = "dropping a tree step rolls it back"]
+pub struct TreeStep<'a> {
+    /// Results of the nodes wanted.
+    pub output: StepOutput,
+    model: &'a mut Model,
+    txn: KvTxn<'a>,
+}
+
+impl TreeStep<'_> {
+    /// Accepts the nodes of a path from the root, in order of depth; their keys and values become
+    /// the sequence's next positions.
+    pub fn commit(self, path: &[usize]) -> Result<()> {
+        let moves = self.txn.commit(path)?;
+        self.model.carry_out(&moves)
+    }
+}
+
+fn row_stat([max, argmax, logsumexp, entropy]: [u32; ROW_STATS_FIELDS]) -> RowStat {
+    RowStat {
+        max: f32::from_bits(max),
+        argmax,
+        logsumexp: f32::from_bits(logsumexp),
+        entropy: f32::from_bits(entropy),
+    }
+}
+
+fn kv_shape(config: &ModelConfig, options: &ModelOptions) -> KvShape {
+    KvShape {
+        layers: config.n_layers,
+        kv_heads: config.n_kv_heads,
+        head_dim: config.head_dim,
+        format: options.kv_format,
+        page_slots: PAGE_SLOTS,
+        pages: options.capacity.div_ceil(PAGE_SLOTS),
+    }
+}
+
+fn estimate(config: &ModelConfig, plan: &Plan, options: &ModelOptions) -> Result<MemoryEstimate> {
+    let shape = kv_shape(config, options);
+    let kv_bytes = shape.bytes().filter(|_| shape.pages > 0 && options.capacity <= MAX_CAPACITY);
+    let kv_bytes = kv_bytes.ok_or_else(|| Error::Invalid {
+        message: format!("a cache of {} positions, wanted 1 to {MAX_CAPACITY}", options.capacity),
+        hint: Some("choose another --ctx".into()),
+    })?;
+    let tables = 1 + u64::from(config.rope_local.is_some());
+    let rope = tables * (4 * shape.slots() * config.rope.dim) as u64;
+    let scratch_bytes = Scratch::bytes(config) + rope;
+    Ok(MemoryEstimate { weights_bytes: plan.bytes(), kv_bytes, scratch_bytes })
+}
+
+/// Most positions of a cache: positions and slots stay far within u32.
+const MAX_CAPACITY: usize = super::config::limits::CONTEXT;

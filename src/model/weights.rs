@@ -1,0 +1,298 @@
+//! Weights on a device.
+//!
+//! Each weight is repacked in one host buffer that is reused, copied to the device, and its file
+//! pages are given back, so that loading never holds the model twice.
+
+use std::collections::BTreeMap;
+
+use super::{
+    config::ModelConfig,
+    plan::{LayerPlan, LinearPlan, PartPlan, Plan, Planner, layer_norms},
+    rope::RopeTable,
+};
+use crate::{
+    backend::{Backend, BufferDesc, Usage, View},
+    dtype::DType,
+    error::Result,
+    format::{ModelSource, TensorRef},
+    ops::Weight,
+    quant::{QuantFormat, ROW_GROUP, repack_rows},
+};
+
+/// Elements quantised at a time.
+const QUANT_ELEMENTS: usize = 1 << 20;
+/// Vectors start at multiples of this many f32: 256 bytes, the strictest binding offset.
+const VECTOR_ALIGN: usize = 64;
+
+/// Part of a linear map: one packed weight.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// `[n, K]`.
+    pub weight: Weight,
+    /// First output column.
+    pub first: usize,
+    /// `[n]` f32.
+    pub bias: Option<View>,
+}
+
+/// A linear map `[N, K]` whose parts write neighbouring columns.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// Parts in order of their columns.
+    pub parts: Vec<Part>,
+    /// Outputs N.
+    pub n: usize,
+}
+
+/// Weights of one layer.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// `[D]`, before attention.
+    pub attn_norm: View,
+    /// `[(H + 2G) d, D]`: queries, keys, values.
+    pub qkv: Linear,
+    /// `[d]` of queries and of keys.
+    pub qk_norm: Option<(View, View)>,
+    /// `[D, H d]`.
+    pub attn_out: Linear,
+    /// `[D]` of the attention's output and of the feed-forward's.
+    pub post_norms: Option<(View, View)>,
+    /// `[D]`, before the feed-forward.
+    pub ffn_norm: View,
+    /// `[2F, D]`: gate, up.
+    pub gate_up: Linear,
+    /// `[D, F]`.
+    pub down: Linear,
+}
+
+/// Cosines and sines on a device, each `[T, rot / 2]`.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Cosines.
+    pub cos: View,
+    /// Sines.
+    pub sin: View,
+}
+
+/// All weights of a model.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// `[V, D]`.
+    pub embed: Weight,
+    /// Layers.
+    pub layers: Vec<Layer>,
+    /// `[D]`.
+    pub output_norm: View,
+    /// `[V, D]`; the embedding itself if the model ties them.
+    pub head: Linear,
+    /// Rotation of layers that attend to everything.
+    pub rope: Rotation,
+    /// Rotation of windowed layers.
+    pub rope_local: Rotation,
+    /// Device bytes.
+    pub bytes: u64,
+}
+
+/// Puts a model's weights on a device. `progress` gets the share of bytes done, 0 to 1.
+pub(super) fn load(
+    source: &ModelSource,
+    config: &ModelConfig,
+    plan: &Plan,
+    (backend, positions): (&dyn Backend, usize),
+    progress: &mut dyn FnMut(f32),
+) -> Result<Weights> {
+    let planner = Planner { source, quant: None };
+    let vectors = Vectors::load(&planner, config, plan, backend)?;
+    let total = plan.bytes().max(1) as f32;
+    let mut loader = Loader { planner, backend, vectors: &vectors, scratch: Vec::new(), done: 0 };
+    let mut linear = |plan: &LinearPlan| {
+        let linear = loader.linear(plan)?;
+        progress(loader.done as f32 / total);
+        Ok::<_, crate::Error>(linear)
+    };
+    let embed = linear(&plan.embed)?;
+    let layers = plan.layers.iter().enumerate().map(|(i, plan)| {
+        let LayerPlan { qkv, attn_out, gate_up, down } = plan;
+        let norm = |stem: &str| vectors.view(&format!("blk.{i}.{stem}.weight"));
+        let pair = |a: &str, b: &str| Some((norm(a)?, norm(b)?));
+        let needed = "every norm of the configuration was loaded";
+        Ok(Layer {
+            attn_norm: norm("attn_norm").expect(needed),
+            qkv: linear(qkv)?,
+            qk_norm: pair("attn_q_norm", "attn_k_norm"),
+            attn_out: linear(attn_out)?,
+            post_norms: pair("post_attention_norm", "post_ffw_norm"),
+            ffn_norm: norm("ffn_norm").expect(needed),
+            gate_up: linear(gate_up)?,
+            down: linear(down)?,
+        })
+    });
+    let layers = layers.collect::<Result<Vec<_>>>()?;
+    let head = match &plan.head {
+        Some(head) => linear(head)?,
+        None => embed.clone(),
+    };
+    let rope = rotation(backend, "rope", &RopeTable::new(&config.rope, positions))?;
+    let rope_local = match &config.rope_local {
+        Some(local) => rotation(backend, "rope_local", &RopeTable::new(local, positions))?,
+        None => rope.clone(),
+    };
+    Ok(Weights {
+        embed: embed.parts[0].weight.clone(),
+        layers,
+        output_norm: vectors.view("output_norm.weight").expect("the output norm was loaded"),
+        head,
+        rope,
+        rope_local,
+        bytes: loader.done,
+    })
+}
+
+/// Repacks and uploads matrices one after the other.
+struct Loader<'a> {
+    planner: Planner<'a>,
+    backend: &'a dyn Backend,
+    vectors: &'a Vectors,
+    scratch: Vec<u8>,
+    done: u64,
+}
+
+impl Loader<'_> {
+    fn linear(&mut self, plan: &LinearPlan) -> Result<Linear> {
+        let parts = plan.parts.iter().map(|part| {
+            let bias = self.vectors.view(&bias_key(part));
+            Ok(Part { weight: self.weight(part)?, first: part.first, bias })
+        });
+        Ok(Linear { parts: parts.collect::<Result<_>>()?, n: plan.n })
+    }
+
+    fn weight(&mut self, plan: &PartPlan) -> Result<Weight> {
+        let layout = plan.layout;
+        self.scratch.clear();
+        self.scratch.resize(layout.bytes, 0);
+        let mut row = 0;
+        for name in &plan.tensors {
+            let tensor = self.planner.source.tensor(name)?;
+            self.pack(plan, row, &tensor)?;
+            row += tensor.shape.dim(0);
+            self.planner.source.release(name);
+        }
+        let label = plan.tensors[0].clone();
+        let desc = BufferDesc { label, bytes: layout.bytes as u64, usage: Usage::Weights };
+        let data = self.backend.alloc(&desc)?.view(0, DType::U8, [layout.bytes])?;
+        self.backend.write(&data, &self.scratch)?;
+        self.done += layout.bytes as u64;
+        Ok(Weight { layout, data })
+    }
+
+    /// Packs a tensor's rows at `row` of the weight, quantising them if the file has another format.
+    fn pack(&mut self, plan: &PartPlan, row: usize, tensor: &TensorRef<'_>) -> Result<()> {
+        let layout = &plan.layout;
+        let named = |e: crate::Error| {
+            self.planner.error(format!("tensor `{}`: {e}", tensor.name), e.hint())
+        };
+        if tensor.dtype == layout.format {
+            return repack_rows(layout, row, tensor.bytes, &mut self.scratch).map_err(named);
+        }
+        let rows = (QUANT_ELEMENTS / layout.k).next_multiple_of(ROW_GROUP).max(ROW_GROUP);
+        let row_bytes = tensor.bytes.len() / tensor.shape.dim(0);
+        let (mut floats, mut blocks) = (Vec::new(), Vec::new());
+        for (i, chunk) in tensor.bytes.chunks(rows * row_bytes).enumerate() {
+            floats.resize(chunk.len() / row_bytes * layout.k, 0.0);
+            blocks.clear();
+            tensor.dtype.dequantize(chunk, &mut floats).map_err(named)?;
+            layout.format.quantize(&floats, &mut blocks).map_err(named)?;
+            repack_rows(layout, row + i * rows, &blocks, &mut self.scratch).map_err(named)?;
+        }
+        Ok(())
+    }
+}
+
+fn bias_key(part: &PartPlan) -> String {
+    format!("{}+bias", part.tensors[0])
+}
+
+fn rotation(backend: &dyn Backend, label: &str, table: &RopeTable) -> Result<Rotation> {
+    let upload = |name: &str, values: &[f32], positions: usize| -> Result<View> {
+        let bytes = size_of_val(values) as u64;
+        let desc = BufferDesc { label: format!("{label}.{name}"), bytes, usage: Usage::Weights };
+        let view =
+            backend.alloc(&desc)?.view(0, DType::F32, [positions, values.len() / positions])?;
+        backend.write(&view, bytemuck::cast_slice(values))?;
+        Ok(view)
+    };
+    let positions = table.positions;
+    Ok(Rotation {
+        cos: upload("cos", &table.cos, positions)?,
+        sin: upload("sin", &table.sin, positions)?,
+    })
+}
+
+/// Norm weights and biases: small f32 vectors that share one buffer.
+struct Vectors {
+    buffer: View,
+    ranges: BTreeMap<String, (usize, usize)>,
+}
+
+impl Vectors {
+    fn load(
+        planner: &Planner<'_>,
+        config: &ModelConfig,
+        plan: &Plan,
+        backend: &dyn Backend,
+    ) -> Result<Self> {
+        let mut values = Vec::new();
+        let mut ranges = BTreeMap::new();
+        let mut add = |key: String, vector: &[f32]| {
+            let start = values.len();
+            values.extend_from_slice(vector);
+            values.resize(values.len().next_multiple_of(VECTOR_ALIGN), 0.0);
+            ranges.insert(key, (start, vector.len()));
+        };
+        let plus = if config.norm_plus_one { 1.0 } else { 0.0 };
+        let layers = (0..config.n_layers).flat_map(|i| {
+            layer_norms(config).into_iter().map(move |(n, len)| (format!("blk.{i}.{n}.weight"), len))
+        });
+        for (name, len) in layers.chain([("output_norm.weight".to_owned(), config.d_model)]) {
+            let mut norm = vector(planner, &name, len)?;
+            norm.iter_mut().for_each(|w| *w += plus);
+            add(name, &norm);
+        }
+        for linear in plan.linears().filter(|l| l.biased) {
+            for part in &linear.parts {
+                let mut bias = Vec::new();
+                for name in &part.tensors {
+                    let rows = planner.source.tensor(name)?.shape.dim(0);
+                    let name = format!("{}.bias", name.trim_end_matches(".weight"));
+                    bias.extend(vector(planner, &name, rows)?);
+                }
+                add(bias_key(part), &bias);
+            }
+        }
+        let bytes = size_of_val(&values[..]) as u64;
+        let desc = BufferDesc { label: "vectors".into(), bytes, usage: Usage::Weights };
+        let buffer = backend.alloc(&desc)?.view(0, DType::F32, [values.len()])?;
+        backend.write(&buffer, bytemuck::cast_slice(&values))?;
+        Ok(Self { buffer, ranges })
+    }
+
+    fn view(&self, name: &str) -> Option<View> {
+        let &(start, len) = self.ranges.get(name)?;
+        let view = self.buffer.buffer.view((start * 4) as u64, DType::F32, [len]);
+        Some(view.expect("ranges lie within the buffer"))
+    }
+}
+
+/// A tensor of `len` elements as f32.
+fn vector(planner: &Planner<'_>, name: &str, len: usize) -> Result<Vec<f32>> {
+    let tensor = planner.source.tensor(name)?;
+    planner.expect_shape(&tensor, &[len])?;
+    if !matches!(tensor.dtype, QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16) {
+        let message = format!("tensor `{name}` is {}, wanted f32, f16 or bf16", tensor.dtype);
+        return Err(planner.error(message, None));
+    }
+    let mut values = vec![0.0; len];
+    tensor.dtype.dequantize(tensor.bytes, &mut values)?;
+    planner.source.release(name);
+    Ok(values)
+}
