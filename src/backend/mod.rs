@@ -10,6 +10,8 @@ mod buffer;
 mod error;
 
 pub mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use adapter::{AdapterKind, AdapterReport, Tier};
 pub use buffer::{Buffer, BufferDesc, DeviceId, Memory, Usage, View};
@@ -78,6 +80,11 @@ pub trait Backend: Send + Sync {
 
     /// Bytes allocated at present.
     fn memory(&self) -> MemoryUse;
+
+    /// What the device was asked to do since it was opened; all zero where nothing is counted.
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
 }
 
 /// Work that a backend has prepared; opaque, and tied to the device that made it.
@@ -140,6 +147,17 @@ pub struct MemoryUse {
     pub allocated_bytes: u64,
     /// Most ever held at once.
     pub peak_bytes: u64,
+}
+
+/// Calls to a device since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Kernels launched.
+    pub dispatches: u64,
+    /// Batches of work handed over.
+    pub submissions: u64,
+    /// Times that results came back.
+    pub readbacks: u64,
 }
 
 /// The form in which the program holds a device.
