@@ -1,1 +1,148 @@
-fn main(){}
+//! The op table on every adapter: `[adapter] case ... ok`.
+//!
+//! The reference is judged by each case's own naive implementation, every other adapter by the
+//! reference. Without any wgpu adapter the suite fails, unless `ALLOW_NO_GPU=1`: tests that skip in
+//! silence rot. Known failures are in `expected_failures.toml`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use coppice::{
+    backend::{SharedBackend, cpu::Cpu},
+    check::{self, Case, Check, Outcome},
+};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+mod support;
+
+use support::{
+    expected::{self, Expected, Verdict},
+    faulty::{Fault, Faulty},
+};
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let entries = match expected::read() {
+        Ok(entries) => Arc::new(entries),
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let reference: SharedBackend = Arc::new(Cpu::reference());
+    let mut trials = self_checks(&reference);
+    trials.extend(adapter_trials("reference", &reference, &reference, &entries));
+    trials.extend(planted_faults(&reference));
+    trials.push(Trial::test("[harness] expected failures", expected_failures));
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+/// The reference against the naive implementation of each case.
+fn self_checks(reference: &SharedBackend) -> Vec<Trial> {
+    let trial = |case: Case| {
+        let reference = Arc::clone(reference);
+        Trial::test(format!("[self-check] {}", case.name), move || {
+            match check::self_check(&case, &*reference) {
+                Outcome::Pass => Ok(()),
+                outcome => Err(Failed::from(outcome.to_string())),
+            }
+        })
+    };
+    check::cases().into_iter().map(trial).collect()
+}
+
+/// All cases on one adapter.
+fn adapter_trials(
+    label: &str,
+    backend: &SharedBackend,
+    reference: &SharedBackend,
+    entries: &Arc<Vec<Expected>>,
+) -> Vec<Trial> {
+    let trial = |case: Case| {
+        let (backend, reference) = (Arc::clone(backend), Arc::clone(reference));
+        let entries = Arc::clone(entries);
+        Trial::ignorable_test(format!("[{label}] {}", case.name), move || {
+            let outcome = check::run(&case, &*backend, &*reference);
+            match expected::verdict(&entries, backend.adapter(), &case.name, &outcome) {
+                Verdict::Pass => Ok(Completion::Completed),
+                Verdict::Excused(reason) => Ok(Completion::ignored_with(reason)),
+                Verdict::Fail(message) => Err(Failed::from(message)),
+            }
+        })
+    };
+    check::cases().into_iter().map(trial).collect()
+}
+
+/// The harness must notice each fault, and name it rightly.
+fn planted_faults(reference: &SharedBackend) -> Vec<Trial> {
+    let fault = |planted: Fault, case: &'static str, wanted: fn(&Outcome) -> bool| {
+        let reference = Arc::clone(reference);
+        Trial::test(format!("[harness] {planted:?} in {case}"), move || {
+            let device = Faulty::new(Cpu::reference(), planted);
+            let case = check::cases().into_iter().find(|c| c.name == case);
+            let case = case.ok_or("no such case")?;
+            let outcome = check::run(&case, &device, &*reference);
+            if wanted(&outcome) { Ok(()) } else { Err(format!("{planted:?} gave: {outcome}").into()) }
+        })
+    };
+    macro_rules! caught {
+        ($check:ident) => {
+            |o| matches!(o, Outcome::Fail(f) if f.check == Check::$check)
+        };
+    }
+    const NORM: &str = "rms_norm(m=64, d=96, gap=0)";
+    const ROWS: &str = "rms_norm(m=2, d=1021, gap=3)";
+    const MATMUL: &str =
+        "qmatmul(q4_k, m=64, n=33, k=512, then=store, x=f32, bias=false, gap=0)";
+    const TREE: &str = "tree_attention(f16, tree equals path, h=2, g=1, d=32, window=0)";
+    const IDS: &str = "top_k(m=64, v=101, k=5, logits=Plain)";
+    let mut trials = Vec::new();
+    for case in [NORM, ROWS, MATMUL] {
+        trials.push(fault(Fault::None, case, |o| *o == Outcome::Pass));
+        trials.push(fault(Fault::WrongTail, case, caught!(Reference)));
+        trials.push(fault(Fault::Unwritten, case, caught!(Unwritten)));
+        trials.push(fault(Fault::Nan, case, caught!(Reference)));
+        trials.push(fault(Fault::WriteAfter, case, caught!(Guard)));
+        trials.push(fault(Fault::WriteBefore, case, caught!(Guard)));
+        trials.push(fault(Fault::ChangedInput, case, caught!(Input)));
+        trials.push(fault(Fault::NotRepeatable, case, caught!(Repeat)));
+        trials.push(fault(Fault::StaleReplay, case, caught!(Replay)));
+        trials.push(fault(Fault::Refused, case, |o| matches!(o, Outcome::Unsupported { .. })));
+        trials.push(fault(Fault::Lost, case, |o| matches!(o, Outcome::Lost { .. })));
+        trials.push(fault(Fault::Failing, case, caught!(Device)));
+    }
+    for case in [NORM, MATMUL] {
+        trials.push(fault(Fault::RowCount, case, caught!(Rows)));
+    }
+    trials.push(fault(Fault::RowCount, IDS, caught!(Reference)));
+    // of a tree, recordings 1 and 2 are plain decoding of its paths and 3 has its own placement
+    trials.push(fault(Fault::None, TREE, |o| *o == Outcome::Pass));
+    trials.push(fault(Fault::Recording(1), TREE, caught!(Same)));
+    trials.push(fault(Fault::Recording(2), TREE, caught!(Same)));
+    trials.push(fault(Fault::Recording(3), TREE, caught!(Placement)));
+    trials
+}
+
+/// An entry excuses the failure it describes, and nothing else.
+fn expected_failures() -> Result<(), Failed> {
+    let entry = |case: &str, message: &str| {
+        format!("[[expect]]\ncase = '{case}'\nmessage = '{message}'\nreason = 'r'\nlink = 'l'\n")
+    };
+    let report = Cpu::reference();
+    let report = coppice::backend::Backend::adapter(&report);
+    let refused = Outcome::Unsupported { reason: "no f16".into() };
+    let lost = Outcome::Lost { reason: "no f16".into() };
+    let judge = |text: &str, outcome: &Outcome| -> Result<Verdict, Failed> {
+        Ok(expected::verdict(&expected::parse(text)?, report, "copy(m=1)", outcome))
+    };
+    let matching = entry("copy", "f16");
+    let failed = |verdict: Verdict| matches!(verdict, Verdict::Fail(_));
+    let held = judge("expect = []", &Outcome::Pass)? == Verdict::Pass
+        && failed(judge("expect = []", &refused)?)
+        && matches!(judge(&matching, &refused)?, Verdict::Excused(_))
+        && failed(judge(&matching, &Outcome::Pass)?)
+        && failed(judge(&matching, &lost)?)
+        && failed(judge(&entry("copy", "f64"), &refused)?)
+        && failed(judge(&entry("rope", "f16"), &refused)?)
+        && expected::parse("[[expect]]\ncase = 'copy'").is_err();
+    if held { Ok(()) } else { Err("an entry excuses too much or too little".into()) }
+}

@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The op table: one list of cases for every op, run on every backend, judged by one reference.
+//!
+//! A [`Case`] is data: seeded tensors, an op over them, and for each output a [`Rule`] together with
+//! the result of a second, naive implementation in f64 and the magnitude of its terms. [`run`] puts a
+//! case through all checks on a backend:
+//!
+//! 1. its outputs against the reference's, by rule; no stray NaN or infinity;
+//! 2. outputs are pre-filled with a pattern: elements never written are told apart from wrong ones;
+//! 3. guard zones around each view, and the gaps between strided rows, stay untouched. They hold NaNs,
+//!    so that a kernel that *reads* past its rows is caught by check 1;
+//! 4. inputs are unchanged;
+//! 5. a repeated run, over another pattern, gives the same bits;
+//! 6. row `i` of M rows equals the same row alone, bit for bit, for M in [`ROW_SWEEP`];
+//! 7. other recordings that must agree do, bit for bit: a node of a tree and plain decoding of its path;
+//! 8. the prepared recording replayed on other contents is judged again;
+//! 9. the same with all operands in one buffer, and with synthetic limits or forced tiers, which are
+//!    further backends to the harness.
+//!
+//! The same table serves the tests and `coppice gpu-test`.
+
+mod bench;
+mod case;
+mod cases;
+mod compare;
+mod outcome;
+mod random;
+mod run;
+mod weights;
+
+pub use case::{Build, Case, Expect, Handle, Rule, Tensor, Views};
+pub use cases::cases;
+pub use outcome::{Check, Failure, Outcome, Report};
+pub use random::Random;
+pub use run::{ROW_SWEEP, run, self_check};

@@ -56,8 +56,12 @@ impl<E: Executor> Cpu<E> {
         let mut download = Download::default();
         for view in reads {
             let start = download.bytes.len();
-            for row in execution.operands().read::<u8>(view).iter() {
-                download.bytes.extend_from_slice(row);
+            let operands = execution.operands();
+            let rows = operands.read::<u8>(view);
+            if view.is_dense() {
+                download.bytes.extend_from_slice(rows.dense());
+            } else {
+                rows.iter().for_each(|row| download.bytes.extend_from_slice(row));
             }
             download.ranges.push((start, download.bytes.len()));
             let padded = download.bytes.len().next_multiple_of(4);
@@ -93,13 +97,7 @@ impl<E: Executor> Backend for Cpu<E> {
             });
         }
         let mut execution = self.host.execution();
-        let operands = execution.operands();
-        let mut left = bytes;
-        for row in operands.write::<u8>(dst).iter_mut() {
-            let (now, rest) = left.split_at(row.len());
-            row.copy_from_slice(now);
-            left = rest;
-        }
+        execution.operands().write::<u8>(dst).dense_mut().copy_from_slice(bytes);
         Ok(())
     }
 

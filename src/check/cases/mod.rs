@@ -1,0 +1,69 @@
+//! The cases, a file for each op.
+
+mod add;
+mod add_rms_norm;
+mod copy;
+mod embed;
+mod fill;
+mod gate_mul;
+mod gather_rows;
+mod head_rms_norm;
+mod kv_commit;
+mod kv_write;
+mod pages;
+mod qmatmul;
+mod rms_norm;
+mod rope;
+mod row_stats;
+mod top_k;
+mod tree_attention;
+
+use super::case::Case;
+
+/// The whole table, in the order of [`crate::ops::Op::NAMES`].
+pub fn cases() -> Vec<Case> {
+    [
+        embed::cases(),
+        rms_norm::cases(),
+        add_rms_norm::cases(),
+        head_rms_norm::cases(),
+        qmatmul::cases(),
+        rope::cases(),
+        kv_write::cases(),
+        kv_commit::cases(),
+        tree_attention::cases(),
+        gate_mul::cases(),
+        gather_rows::cases(),
+        copy::cases(),
+        fill::cases(),
+        add::cases(),
+        row_stats::cases(),
+        top_k::cases(),
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::ops::Op;
+
+    #[test]
+    fn every_op_has_cases_and_a_sweep() {
+        let cases = cases();
+        for &op in Op::NAMES {
+            assert!(cases.iter().any(|c| c.op == op), "no case of {op}");
+            assert!(cases.iter().any(|c| c.op == op && c.sweep), "no sweep of {op}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut seen = HashSet::new();
+        for case in cases() {
+            assert!(seen.insert(case.name.clone()), "two cases named {}", case.name);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Cases of `qmatmul`.
+
+use crate::{
+    check::{
+        case::{Build, Case, Expect, Rule, Tensor},
+        weights::TestWeight,
+    },
+    dtype::DType,
+    ops::{Activations, QMatMul, Then, Weight},
+    quant::{BLOCK, QuantFormat as F, quantize_row_q8},
+};
+
+#[derive(Clone, Copy)]
+struct Shape {
+    format: F,
+    m: usize,
+    n: usize,
+    k: usize,
+    then: Then,
+    activations: Activations,
+    bias: bool,
+    gap: usize,
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let plain = Shape {
+        format: F::F32,
+        m: 1,
+        n: 1,
+        k: 32,
+        then: Then::Store,
+        activations: Activations::F32,
+        bias: false,
+        gap: 0,
+    };
+    let mut cases = Vec::new();
+    for activations in [Activations::F32, Activations::Q8] {
+        for format in F::ALL {
+            let unit = format.k_multiple();
+            let k = if unit == BLOCK { 9 * BLOCK } else { 2 * unit };
+            let shape = Shape { format, activations, ..plain };
+            cases.push(case(Shape { m: 64, n: 33, k, ..shape }).sweep());
+            let (then, bias) = (Then::Add, true);
+            cases.push(case(Shape { m: 5, n: 17, k: unit, then, bias, gap: 3, ..shape }));
+        }
+        for format in [F::F32, F::F16, F::Q8_0, F::Q4_1, F::Q4_K, F::Q6_K] {
+            let unit = format.k_multiple();
+            let shape = Shape { format, activations, ..plain };
+            cases.push(case(Shape { k: unit, ..shape }));
+            cases.push(case(Shape { m: 7, n: 96, k: 1024, ..shape }));
+            cases.push(case(Shape { m: 2, n: 257, k: 3 * unit, then: Then::Add, ..shape }));
+            cases.push(case(Shape { m: 130, n: 31, k: 512, bias: true, ..shape }));
+        }
+    }
+    cases.extend([F::Q8_0, F::Q4_1, F::Q4_K].map(accuracy));
+    cases
+}
+
+fn name(shape: &Shape) -> String {
+    let Shape { format, m, n, k, then, activations, bias, gap } = shape;
+    let then = if *then == Then::Add { "add" } else { "store" };
+    let x = if *activations == Activations::Q8 { "q8" } else { "f32" };
+    format!("{format}, m={m}, n={n}, k={k}, then={then}, x={x}, bias={bias}, gap={gap}")
+}
+
+fn case(shape: Shape) -> Case {
+    Case::new("qmatmul", name(&shape), move |b| {
+        let x = b.random.codable(shape.m * shape.k);
+        let quantised = !matches!(shape.format, F::F32 | F::F16 | F::BF16);
+        let seen: Vec<f64> = if quantised && shape.activations == Activations::Q8 {
+            x.chunks_exact(shape.k).flat_map(as_codes).collect()
+        } else {
+            x.iter().map(|&x| f64::from(x)).collect()
+        };
+        // sums along K in f32: in the worst order about log2(K) roundings of the partial sums
+        let units = 4.0 * (shape.k as f64).log2();
+        build(b, shape, &x, &seen, Rule::Bound { units });
+    })
+}
+
+/// How far 8-bit activations may take a product from the exact one, on inputs that nobody chose.
+fn accuracy(format: F) -> Case {
+    let (m, n, k) = (8, 48, 1024);
+    Case::new("qmatmul", format!("{format}, m={m}, n={n}, k={k}, x=q8, accuracy"), move |b| {
+        let x = b.random.floats(m * k);
+        let exact: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+        let (then, activations) = (Then::Store, Activations::Q8);
+        let shape = Shape { format, m, n, k, then, activations, bias: false, gap: 0 };
+        let why = "a code may differ by one where a quotient lies at a half";
+        build(b, shape, &x, &exact, Rule::Nmse { max: 5e-4, why });
+    })
+}
+
+fn build(b: &mut Build, shape: Shape, x: &[f32], seen: &[f64], rule: Rule) {
+    let Shape { format, m, n, k, then, activations, bias, gap } = shape;
+    let w = TestWeight::random(&mut b.random, format, n, k);
+    let bias = bias.then(|| b.random.floats(n));
+    let before = b.random.floats(m * n);
+    let start = |row: usize, col: usize| {
+        let bias = bias.as_ref().map_or(0.0, |bias| f64::from(bias[col]));
+        let before = if then == Then::Add { f64::from(before[row * n + col]) } else { 0.0 };
+        (bias + before, bias.abs() + before.abs())
+    };
+    let mut wanted = Vec::with_capacity(m * n);
+    for row in 0..m {
+        for col in 0..n {
+            let (mut sum, mut magnitude) = start(row, col);
+            for i in 0..k {
+                sum += w.values[col * k + i] * seen[row * k + i];
+                magnitude += w.magnitudes[col * k + i] * seen[row * k + i].abs();
+            }
+            wanted.push((sum, magnitude));
+        }
+    }
+    let expect = Expect::close(rule, wanted);
+    let x = b.push(Tensor::input("x", &[m, k], x).gap(gap).per_row());
+    let data = b.push(Tensor::input("w", &[w.bytes.len()], &w.bytes));
+    let bias = bias.map(|bias| b.push(Tensor::input("bias", &[n], &bias)));
+    let y = match then {
+        Then::Store => Tensor::output("y", &[m, n], DType::F32, expect),
+        Then::Add => Tensor::update("y", &[m, n], &before, expect),
+    };
+    let y = b.push(y.gap(gap).per_row());
+    let layout = w.layout;
+    b.op(move |v| QMatMul {
+        w: Weight { layout, data: v.at(data) },
+        x: v.at(x),
+        y: v.at(y),
+        bias: bias.map(|bias| v.at(bias)),
+        then,
+        activations,
+    });
+}
+
+/// What the 8-bit codes of a row stand for.
+fn as_codes(x: &[f32]) -> Vec<f64> {
+    let (mut codes, mut d, mut sums) =
+        (vec![0; x.len()], vec![0.0; x.len() / BLOCK], vec![0; x.len() / BLOCK]);
+    quantize_row_q8(x, &mut codes, &mut d, &mut sums);
+    codes
+        .chunks_exact(BLOCK)
+        .zip(d)
+        .flat_map(|(codes, d)| codes.iter().map(move |&c| f64::from(c) * f64::from(d)))
+        .collect()
+}

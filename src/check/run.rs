@@ -1,0 +1,197 @@
+//! All checks of one case on one backend.
+
+use super::{
+    bench::{Bench, Images, Placement},
+    case::{Build, Case, Record, Tensor, Views},
+    compare::{identical, judge, values},
+    outcome::{Check, Failure, Outcome},
+};
+use crate::{
+    backend::{Backend, BackendResult, Prepared, Support, View},
+    ops::Op,
+};
+
+/// Numbers of rows for which row invariance is checked: around every tile size in use.
+pub const ROW_SWEEP: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 64];
+
+/// What outputs hold before a run: all ones, and for the repeated run an ordinary number.
+const PATTERNS: [u32; 2] = [u32::MAX, 0x5a5a_5a5a];
+
+/// Why a case stops early.
+type Checked<T = ()> = Result<T, Box<Outcome>>;
+
+fn harness(error: impl std::fmt::Display) -> Box<Outcome> {
+    Box::new(Outcome::Harness { message: error.to_string() })
+}
+
+impl From<Box<Failure>> for Box<Outcome> {
+    fn from(failure: Box<Failure>) -> Self {
+        Box::new(Outcome::Fail(failure))
+    }
+}
+
+fn backend<T, E: Into<Outcome>>(result: Result<T, E>) -> Checked<T> {
+    result.map_err(|error| Box::new(error.into()))
+}
+
+/// Runs all checks of `case` on `backend`, judged by `reference`.
+pub fn run(case: &Case, backend: &dyn Backend, reference: &dyn Backend) -> Outcome {
+    match checks(case, backend, reference) {
+        Ok(()) => Outcome::Pass,
+        Err(outcome) => *outcome,
+    }
+}
+
+/// Compares the reference's result with the case's own naive implementation.
+pub fn self_check(case: &Case, reference: &dyn Backend) -> Outcome {
+    let check = || -> Checked {
+        let build = case.build(0);
+        for (tensor, got) in build.tensors.iter().zip(outputs(&build, reference)?) {
+            let wanted = tensor.expect.iter().flat_map(|e| e.values.clone()).collect::<Vec<_>>();
+            judge(Check::Reference, tensor, &got, &wanted, Some(PATTERNS[0]))?;
+        }
+        Ok(())
+    };
+    match check() {
+        Ok(()) => Outcome::Pass,
+        Err(outcome) => *outcome,
+    }
+}
+
+fn checks(case: &Case, device: &dyn Backend, reference: &dyn Backend) -> Checked {
+    let (first, second) = (case.build(0), case.build(1));
+    let bench = backend(Bench::new(device, &first.tensors, Placement::Separate))?;
+    let op = record(&first)?(&bench.views);
+    if let Support::No { reason } = device.support(&op) {
+        return Err(Box::new(Outcome::Unsupported { reason }));
+    }
+    let work = backend(bench.prepare([op]))?;
+
+    let result = judged(&bench, &work, &first, reference, Check::Reference)?;
+    let again = run_guarded(&bench, &work, &first.tensors, PATTERNS[1])?;
+    all_identical(Check::Repeat, &first, &again, &result, "")?;
+    judged(&bench, &work, &second, reference, Check::Replay)?;
+
+    for (i, same) in first.same.iter().enumerate() {
+        let work = backend(bench.prepare([same(&bench.views)]))?;
+        let got = run_guarded(&bench, &work, &first.tensors, PATTERNS[0])?;
+        all_identical(Check::Same, &first, &got, &result, &format!("recording {i}"))?;
+    }
+    if case.sweep {
+        sweep(&first, &bench)?;
+    }
+
+    let shared = backend(Bench::new(device, &first.tensors, Placement::Shared))?;
+    let work = backend(shared.prepare([record(&first)?(&shared.views)]))?;
+    let got = run_guarded(&shared, &work, &first.tensors, PATTERNS[0])?;
+    all_identical(Check::Placement, &first, &got, &result, "")
+}
+
+fn record(build: &Build) -> Checked<&Record> {
+    build.op.as_ref().ok_or_else(|| harness("the case sets no op"))
+}
+
+/// Results of all tensors on the reference.
+fn outputs(build: &Build, reference: &dyn Backend) -> Checked<Vec<Vec<u8>>> {
+    let run = || -> crate::Result<Vec<Vec<u8>>> {
+        let bench = Bench::new(reference, &build.tensors, Placement::Separate)?;
+        let op = build.op.as_ref().ok_or_else(|| crate::Error::invalid("the case sets no op"))?;
+        let work = bench.prepare([op(&bench.views)])?;
+        let images = bench.run(&work, &bench.images(&build.tensors, PATTERNS[0]))?;
+        Ok(build.tensors.iter().enumerate().map(|(i, t)| bench.get(&images, i, t)).collect())
+    };
+    run().map_err(|error| harness(format!("the reference: {error}")))
+}
+
+/// Runs `work` on the contents of `build` and judges it by the reference; gives the outputs.
+fn judged(
+    bench: &Bench<'_>,
+    work: &Prepared,
+    build: &Build,
+    reference: &dyn Backend,
+    check: Check,
+) -> Checked<Vec<Vec<u8>>> {
+    let result = run_guarded(bench, work, &build.tensors, PATTERNS[0])?;
+    let wanted = outputs(build, reference)?;
+    for ((tensor, got), wanted) in build.tensors.iter().zip(&result).zip(&wanted) {
+        if let Some(expect) = &tensor.expect {
+            let wanted = values(tensor, &expect.rule, wanted);
+            judge(check, tensor, got, &wanted, Some(PATTERNS[0]))?;
+        }
+    }
+    Ok(result)
+}
+
+/// Runs `work` and checks that nothing but outputs has changed; gives all tensors.
+fn run_guarded(
+    bench: &Bench<'_>,
+    work: &Prepared,
+    tensors: &[Tensor],
+    pattern: u32,
+) -> Checked<Vec<Vec<u8>>> {
+    let before = bench.images(tensors, pattern);
+    let after = backend(bench.run(work, &before))?;
+    untouched(bench, tensors, before, &after)?;
+    Ok(tensors.iter().enumerate().map(|(i, t)| bench.get(&after, i, t)).collect())
+}
+
+/// Inputs, guard zones and gaps hold what they held before.
+fn untouched(bench: &Bench<'_>, tensors: &[Tensor], before: Images, after: &Images) -> Checked {
+    let mut wanted = before;
+    for (i, tensor) in tensors.iter().enumerate() {
+        let got = bench.get(after, i, tensor);
+        if tensor.expect.is_none() {
+            identical(Check::Input, tensor, &got, &bench.get(&wanted, i, tensor), "")?;
+        }
+        bench.put(&mut wanted, i, tensor, &got);
+    }
+    for (buffer, (wanted, got)) in wanted.iter().zip(after).enumerate() {
+        if let Some(byte) = wanted.iter().zip(got).position(|(a, b)| a != b) {
+            return Err(Box::new(Failure {
+                check: Check::Guard,
+                operand: tensors[bench.nearest(buffer, byte)].name.into(),
+                index: vec![byte],
+                got: format!("{:#04x}", got[byte]),
+                wanted: format!("{:#04x}", wanted[byte]),
+                note: "index is the byte in its buffer".into(),
+            })
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn all_identical(
+    check: Check,
+    build: &Build,
+    got: &[Vec<u8>],
+    wanted: &[Vec<u8>],
+    note: &str,
+) -> Checked {
+    for ((tensor, got), wanted) in build.tensors.iter().zip(got).zip(wanted) {
+        identical(check, tensor, got, wanted, note)?;
+    }
+    Ok(())
+}
+
+/// M rows at once against the same rows one by one.
+fn sweep(build: &Build, bench: &Bench<'_>) -> Checked {
+    let record = record(build)?;
+    let rows = build.tensors.iter().filter(|t| t.per_row).map(|t| t.shape.dim(0)).min();
+    let rows = rows.ok_or_else(|| harness("a sweep without tensors by rows"))?;
+    let part = |first: usize, count: usize| -> Checked<Op> {
+        let views: BackendResult<Vec<View>> = (bench.views.0.iter().zip(&build.tensors))
+            .map(|(v, t)| if t.per_row { v.rows(first, count) } else { Ok(v.clone()) })
+            .collect();
+        Ok(record(&Views(views.map_err(harness)?)))
+    };
+    for m in ROW_SWEEP.into_iter().filter(|&m| m <= rows) {
+        let together = backend(bench.prepare([part(0, m)?]))?;
+        let alone = (0..m).map(|i| part(i, 1)).collect::<Checked<Vec<_>>>()?;
+        let alone = backend(bench.prepare(alone))?;
+        let got = run_guarded(bench, &together, &build.tensors, PATTERNS[0])?;
+        let wanted = run_guarded(bench, &alone, &build.tensors, PATTERNS[0])?;
+        all_identical(Check::Rows, build, &got, &wanted, &format!("{m} rows"))?;
+    }
+    Ok(())
+}
