@@ -1,3 +1,7 @@
 //! The `coppice` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coppice::cli::main(std::env::args_os())
+}

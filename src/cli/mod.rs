@@ -1,1 +1,127 @@
-//! Placeholder.
+//! The command line: low args (as typed) become high args (checked, opened), verbs take only those.
+//!
+//! stdout is data, stderr is progress and messages. Exit codes: 0 success, 1 ran but failed, 2
+//! usage, 3 no such device, 4 internal error, 130 stopped by Ctrl-C. A broken pipe is success.
+
+mod bench;
+mod chat;
+mod config;
+mod devices;
+mod gpu_test;
+mod high;
+mod inspect;
+mod interrupt;
+mod logits;
+mod low;
+mod perplexity;
+mod progress;
+mod pull;
+mod run;
+mod term;
+mod tokenize;
+
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use self::{
+    low::{Cli, Verb},
+    term::Term,
+};
+use crate::{backend::BackendError, error::Error};
+
+/// Ran, but found a failure (a test, a mismatch).
+const FAILED: u8 = 1;
+/// The words on the command line are off.
+const USAGE: u8 = 2;
+/// The device asked for is not here.
+const NO_DEVICE: u8 = 3;
+/// Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command and gives its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match config::with_defaults(Cli::command()) {
+        Ok(command) => command,
+        Err(message) => {
+            complain(&message, None);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let parsed = command.try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are a success.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+                Err(_) => ExitCode::from(FAILED),
+            };
+        }
+    };
+    let term = Term::new(&cli.global);
+    if cli.global.print_config {
+        return finish(config::print(&cli));
+    }
+    finish(dispatch(&cli, &term))
+}
+
+fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
+    match &cli.verb {
+        Verb::Run(args) => run::main(args, term),
+        Verb::Chat(args) => chat::main(args, term),
+        Verb::Pull(args) => pull::main(args, term),
+        Verb::Perplexity(args) => perplexity::main(args, term),
+        Verb::Logits(args) => logits::main(args, term),
+        Verb::Bench(args) => bench::main(args, term),
+        Verb::Tokenize(args) => tokenize::main(args, term),
+        Verb::Inspect(args) => inspect::main(args),
+        Verb::Devices(args) => devices::main(args),
+        Verb::GpuTest(args) => gpu_test::main(args, term),
+        Verb::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "coppice", &mut script);
+            std::io::stdout().write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            std::io::stdout().write_all(&page)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The exit code of a verb's result; prints its error, once, with a hint where there is one.
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    let is_broken_pipe = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(is_broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    if matches!(ours, Some(Error::Cancelled)) {
+        return ExitCode::from(INTERRUPTED);
+    }
+    complain(&format!("{error:#}"), ours.and_then(Error::hint).as_deref());
+    ExitCode::from(match ours {
+        Some(Error::Backend(BackendError::NoAdapter { .. })) => NO_DEVICE,
+        Some(Error::Invalid { .. }) => USAGE,
+        _ => FAILED,
+    })
+}
+
+fn complain(message: &str, hint: Option<&str>) {
+    let mut stderr = std::io::stderr().lock();
+    // Nothing can be done if stderr itself is gone.
+    let _ = writeln!(stderr, "coppice: {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! One loaded model on one device, generating text.
+//!
+//! [`Engine`] owns device, model and tokenizer; [`Engine::generate`] is the loop from prompt ids to
+//! text. Everything here is synchronous and driven by a callback, so that tests and the command line
+//! need no executor; whoever wants a thread of its own puts the engine there.
+
+mod bench;
+mod device;
+mod generate;
+mod load;
+mod score;
+mod timings;
+
+pub use device::{DeviceSpec, list_adapters, open_device, open_variants};
+pub use generate::{Event, Generation, Request, StopReason};
+pub use load::{Engine, LoadOptions};
+pub use score::{Perplexity, Scored};
+pub use timings::Timings;

