@@ -69,6 +69,9 @@ def _sentence_piece(reader: gguf.GGUFReader):
     proto.normalizer_spec.escape_whitespaces = True
     columns = (_value(reader, f"tokenizer.ggml.{name}") for name in ("tokens", "scores", "token_type"))
     for token, score, kind in zip(*columns):
+        if kind == USER_DEFINED:
+            # GGUF writers unmark the spaces of these (Gemma's runs of spaces); SentencePiece has them marked.
+            token = token.replace(" ", "\u2581")
         proto.pieces.add(piece=token, score=score, type=kind)
     processor = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
     return processor.encode, processor.decode
