@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Speculation, independent of the device.
+
+mod tree;
+
+pub use tree::CandidateTree;

@@ -1,0 +1,267 @@
+//! The forward pass on a tiny model, end to end: the same bits whatever the shape of a step.
+
+use std::sync::atomic::AtomicBool;
+
+use coppice::{
+    Error,
+    kv::{KvError, Sequence},
+    model::{MAX_TREE_ROWS, Model, ModelOptions, Want},
+    ops::{Activations, KvFormat},
+    quant::QuantFormat,
+    spec::CandidateTree,
+};
+
+mod common;
+
+use common::{Tiny, VOCAB, devices, ids, reference};
+
+/// Every family, and a Llama in every format.
+fn models() -> Vec<Tiny> {
+    let mut all: Vec<Tiny> = ["qwen2", "qwen3", "gemma3"].map(Tiny::of).into();
+    all.extend(QuantFormat::ALL.map(Tiny::llama));
+    all.push(Tiny { v_format: QuantFormat::Q8_0, ..Tiny::llama(QuantFormat::Q4_1) });
+    all
+}
+
+fn prefill(model: &mut Model, sequence: &mut Sequence, ids: &[u32], want: Want) -> Vec<f32> {
+    let output = model.prefill(sequence, ids, want, &AtomicBool::new(false)).expect("it fits");
+    output.logits.unwrap_or_default()
+}
+
+fn decode(model: &mut Model, sequence: &mut Sequence, id: u32) -> Vec<f32> {
+    let output = model.decode(sequence, id, Want::LastLogits).expect("it fits");
+    output.logits.expect("asked for")
+}
+
+/// Bits, so that a difference of zeros or NaNs shows too.
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// A bushy tree of `nodes` nodes: each has about two children.
+fn bushy(nodes: usize, seed: u64) -> CandidateTree {
+    let mut tree = CandidateTree::new();
+    for (i, token) in ids(nodes, seed).into_iter().enumerate() {
+        tree.push(token, i.checked_sub(1).map(|last| last / 2));
+    }
+    tree
+}
+
+fn check_tree(model: &mut Model, prefix: usize, tree: &CandidateTree, name: &str) {
+    let prompt = ids(prefix, 3);
+    let mut sequence = Sequence::new(model.pool());
+    prefill(model, &mut sequence, &prompt, Want::Nothing);
+    let step = model
+        .tree_step(&mut sequence, tree.tokens(), tree.parents(), Want::AllLogits)
+        .expect("it fits");
+    let all = step.output.logits.clone().expect("asked for");
+    drop(step);
+    assert_eq!(sequence.ids(), prompt, "dropping a step rolls it back");
+    let mut leaves = Vec::new();
+    for node in 0..tree.len() {
+        if !tree.parents().contains(&Some(node)) {
+            leaves.push(node);
+        }
+    }
+    for leaf in leaves {
+        for node in tree.path(leaf) {
+            let alone = decode(model, &mut sequence, tree.tokens()[node]);
+            assert_eq!(
+                bits(&alone),
+                bits(&all[node * VOCAB..][..VOCAB]),
+                "{name}: node {node} of {} behind {prefix} positions differs from its path alone",
+                tree.len()
+            );
+        }
+        model.truncate(&mut sequence, prefix).expect("a prefix");
+    }
+}
+
+#[test]
+fn a_node_equals_plain_decoding_of_its_path() {
+    for device in devices() {
+        for tiny in models() {
+            let mut model = tiny.load(&device, KvFormat::F32, 256);
+            let name = format!("{tiny:?} on {}", device.name);
+            check_tree(&mut model, 37, &bushy(7, 5), &name);
+        }
+        // Prefixes that end around borders of pages and of attention's chunks.
+        for kv_format in [KvFormat::F32, KvFormat::F16] {
+            let mut model = Tiny::of("gemma3").load(&device, kv_format, 512);
+            for prefix in [1, 30, 31, 32, 33, 62, 127, 130, 254, 300] {
+                let name = format!("gemma3, {} pages, {}", kv_format.name(), device.name);
+                check_tree(&mut model, prefix, &bushy(6, 5), &name);
+            }
+        }
+        let wide = Tiny { head_dim: 32, ..Tiny::of("qwen3") };
+        let mut model = wide.load(&device, KvFormat::Q8_0, 256);
+        check_tree(&mut model, 40, &bushy(12, 5), &format!("q8_0 pages, {}", device.name));
+    }
+}
+
+#[test]
+fn a_row_of_a_wide_step_equals_the_row_alone() {
+    for device in devices() {
+        for tiny in [Tiny::llama(QuantFormat::Q4_1), Tiny::of("gemma3")] {
+            let mut model = tiny.load(&device, KvFormat::F16, 512);
+            let (prompt, tokens) = (ids(45, 1), ids(MAX_TREE_ROWS, 2));
+            let mut sequence = Sequence::new(model.pool());
+            prefill(&mut model, &mut sequence, &prompt, Want::Nothing);
+            let parents = vec![None; tokens.len()];
+            let step = model
+                .tree_step(&mut sequence, &tokens, &parents, Want::AllLogits)
+                .expect("it fits");
+            let all = step.output.logits.clone().expect("asked for");
+            drop(step);
+            for row in [0, 1, 31, 63] {
+                let alone = decode(&mut model, &mut sequence, tokens[row]);
+                model.truncate(&mut sequence, prompt.len()).expect("a prefix");
+                let among = &all[row * VOCAB..][..VOCAB];
+                assert_eq!(bits(&alone), bits(among), "{tiny:?} on {}, row {row}", device.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_in_chunks_equals_token_by_token() {
+    let device = reference();
+    let mut model = Tiny::of("qwen3").load(&device, KvFormat::F32, 2048);
+    let prompt = ids(530, 9);
+    let mut whole = Sequence::new(model.pool());
+    let last = prefill(&mut model, &mut whole, &prompt, Want::LastLogits);
+    let mut rows = Sequence::new(model.pool());
+    prefill(&mut model, &mut rows, &prompt[..500], Want::Nothing);
+    let mut alone = Vec::new();
+    for &id in &prompt[500..] {
+        alone = decode(&mut model, &mut rows, id);
+    }
+    assert_eq!(bits(&last), bits(&alone));
+}
+
+#[test]
+fn random_commits_and_rollbacks_leave_what_a_fresh_prompt_would() {
+    let device = reference();
+    let mut model = Tiny::of("llama").load(&device, KvFormat::F32, 1024);
+    let mut sequence = Sequence::new(model.pool());
+    let mut noise = ids(4000, 77).into_iter();
+    let mut draw = |below: usize| noise.next().expect("enough noise") as usize % below;
+    prefill(&mut model, &mut sequence, &ids(20, 4), Want::Nothing);
+    for round in 0..200 {
+        let tree = bushy(1 + draw(9), round);
+        let step = model
+            .tree_step(&mut sequence, tree.tokens(), tree.parents(), Want::Nothing)
+            .expect("it fits");
+        match draw(4) {
+            0 => drop(step),
+            _ => step.commit(&tree.path(draw(tree.len()))).expect("a path of the tree"),
+        }
+        if draw(12) == 0 {
+            let keep = sequence.len() - draw(sequence.len().min(10));
+            model.truncate(&mut sequence, keep).expect("a prefix");
+        }
+        if draw(20) == 0 {
+            let keep = sequence.len() - draw(sequence.len().min(10));
+            sequence = model.fork(&sequence, keep).expect("it fits");
+        }
+    }
+    let after = decode(&mut model, &mut sequence, 7);
+    let mut fresh = Sequence::new(model.pool());
+    let want = prefill(&mut model, &mut fresh, sequence.ids(), Want::LastLogits);
+    assert!(sequence.len() > 100, "{} positions say little", sequence.len());
+    assert_eq!(bits(&after), bits(&want));
+}
+
+#[test]
+fn published_prefixes_are_shared_and_give_the_same_logits() {
+    let device = reference();
+    let mut model = Tiny::of("llama").load(&device, KvFormat::F32, 256);
+    let prompt = ids(100, 8);
+    let mut first = Sequence::new(model.pool());
+    let want = prefill(&mut model, &mut first, &prompt, Want::LastLogits);
+    first.publish();
+    drop(first);
+    let mut second = Sequence::with_prefix(model.pool(), &prompt);
+    assert_eq!(second.len(), 96, "three whole pages");
+    let rest = &prompt[second.len()..];
+    assert_eq!(bits(&prefill(&mut model, &mut second, rest, Want::LastLogits)), bits(&want));
+}
+
+#[test]
+fn every_device_generates_the_references_tokens() {
+    let reference = reference();
+    for tiny in models() {
+        let generate = |device: &common::Device| {
+            let mut model = tiny.load(device, KvFormat::F32, 256);
+            let mut sequence = Sequence::new(model.pool());
+            let no = AtomicBool::new(false);
+            let mut output =
+                model.prefill(&mut sequence, &ids(12, 6), Want::LastStats, &no).expect("it fits");
+            let mut got = Vec::new();
+            while got.len() < 12 {
+                let id = output.stats[0].argmax;
+                got.push(id);
+                output = model.decode(&mut sequence, id, Want::LastStats).expect("it fits");
+            }
+            got
+        };
+        let want = generate(&reference);
+        for device in devices().iter().filter(|d| d.activations == Activations::F32) {
+            assert_eq!(generate(device), want, "{tiny:?} on {}", device.name);
+        }
+    }
+}
+
+#[test]
+fn quantising_at_load_equals_a_file_in_that_format() {
+    let device = reference();
+    let options = |quant| ModelOptions {
+        quant,
+        activations: Activations::F32,
+        kv_format: KvFormat::F32,
+        capacity: 64,
+    };
+    let load = |tiny: Tiny, quant| {
+        Model::load(&tiny.source(), device.backend.clone(), &options(quant), &mut |_| {})
+    };
+    let mut at_load = load(Tiny::of("llama"), Some(QuantFormat::Q8_0)).expect("quantises");
+    let mut in_file = load(Tiny::llama(QuantFormat::Q8_0), None).expect("loads");
+    let mut a = Sequence::new(at_load.pool());
+    let mut b = Sequence::new(in_file.pool());
+    let prompt = ids(9, 2);
+    assert_eq!(
+        bits(&prefill(&mut at_load, &mut a, &prompt, Want::LastLogits)),
+        bits(&prefill(&mut in_file, &mut b, &prompt, Want::LastLogits))
+    );
+    let refused = load(Tiny::llama(QuantFormat::Q8_0), Some(QuantFormat::Q4_1));
+    let message = refused.err().expect("nothing to quantise").to_string();
+    assert!(message.contains("none can be quantised to q4_1"), "{message}");
+    let unfit = load(Tiny::of("llama"), Some(QuantFormat::Q4_K));
+    let message = unfit.err().expect("64 is no multiple of 256").to_string();
+    assert!(message.contains("blk.0.attn_q.weight") && message.contains("q4_k"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_served_is_an_error_that_names_it() {
+    let device = reference();
+    let mut model = Tiny::of("llama").load(&device, KvFormat::F32, 64);
+    let mut sequence = Sequence::new(model.pool());
+    let no = AtomicBool::new(false);
+    let mut fails = |ids: &[u32]| {
+        let result = model.prefill(&mut sequence, ids, Want::LastStats, &no);
+        result.expect_err("cannot be served")
+    };
+    assert!(fails(&[]).to_string().contains("at least one token"));
+    assert!(fails(&[1, VOCAB as u32]).to_string().contains("token id 512"));
+    let full = fails(&[1; 65]);
+    assert!(matches!(full, Error::Kv(KvError::Full { capacity: 64, .. })), "{full}");
+    let cancelled = model.prefill(&mut sequence, &[1], Want::Nothing, &AtomicBool::new(true));
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let wide = model.tree_step(&mut sequence, &[1; 65], &[None; 65], Want::Nothing);
+    assert!(wide.err().expect("65 nodes").to_string().contains("65 nodes"));
+    let other = Tiny::of("llama").load(&device, KvFormat::F32, 64);
+    let mut foreign = Sequence::new(other.pool());
+    let mixed = model.decode(&mut foreign, 1, Want::Nothing);
+    assert!(mixed.expect_err("another cache").to_string().contains("another model's cache"));
+    assert!(sequence.is_empty());
+}
