@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     };
     let reference: SharedBackend = Arc::new(Cpu::reference());
     let mut trials = self_checks(&reference);
-    trials.extend(adapter_trials("reference", &reference, &reference, &entries));
+    let on_itself = Arc::clone(&reference);
+    let open = Arc::new(move || Ok(Arc::clone(&on_itself)));
+    trials.extend(adapter_trials("reference", open, &reference, &entries));
+    trials.extend(wgpu_trials(&reference, &entries));
     trials.extend(planted_faults(&reference));
     trials.push(Trial::test("[harness] expected failures", expected_failures));
     libtest_mimic::run(&args, trials).exit_code()
@@ -50,17 +53,48 @@ fn self_checks(reference: &SharedBackend) -> Vec<Trial> {
     check::cases().into_iter().map(trial).collect()
 }
 
+/// All cases on every wgpu adapter, or one failure that says that there is none.
+#[cfg(feature = "wgpu")]
+fn wgpu_trials(reference: &SharedBackend, entries: &Arc<Vec<Expected>>) -> Vec<Trial> {
+    let adapters = support::adapters::wgpu();
+    if adapters.is_empty() {
+        let allowed = std::env::var_os("ALLOW_NO_GPU").is_some_and(|v| v == "1");
+        return vec![Trial::ignorable_test("[wgpu] an adapter exists", move || {
+            if allowed {
+                return Ok(Completion::ignored_with("no adapter, and ALLOW_NO_GPU=1"));
+            }
+            Err("no wgpu adapter: install a driver (mesa-vulkan-drivers has a software one) or set \
+                 ALLOW_NO_GPU=1"
+                .into())
+        })];
+    }
+    let trials = adapters.into_iter().flat_map(|adapter| {
+        let label = adapter.label.clone();
+        adapter_trials(&label, Arc::new(move || adapter.get()), reference, entries)
+    });
+    trials.collect()
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu_trials(_: &SharedBackend, _: &Arc<Vec<Expected>>) -> Vec<Trial> {
+    Vec::new()
+}
+
+/// Gives a device, or says why it cannot be opened.
+type Open = Arc<dyn Fn() -> Result<SharedBackend, String> + Send + Sync>;
+
 /// All cases on one adapter.
 fn adapter_trials(
     label: &str,
-    backend: &SharedBackend,
+    open: Open,
     reference: &SharedBackend,
     entries: &Arc<Vec<Expected>>,
 ) -> Vec<Trial> {
     let trial = |case: Case| {
-        let (backend, reference) = (Arc::clone(backend), Arc::clone(reference));
+        let (open, reference) = (Arc::clone(&open), Arc::clone(reference));
         let entries = Arc::clone(entries);
         Trial::ignorable_test(format!("[{label}] {}", case.name), move || {
+            let backend = open()?;
             let outcome = check::run(&case, &*backend, &*reference);
             match expected::verdict(&entries, backend.adapter(), &case.name, &outcome) {
                 Verdict::Pass => Ok(Completion::Completed),
