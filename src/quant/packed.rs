@@ -46,8 +46,8 @@ impl<'a> Packed<'a> {
     pub fn row(&self, n: usize, out: &mut [f32]) {
         assert!(n < self.layout.padded_rows(), "row {n} of {}", self.layout.n);
         assert_eq!(out.len(), self.layout.k, "a row has K values");
-        for (k, out) in out.iter_mut().enumerate() {
-            *out = self.value(n, k);
+        for (b, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            self.block(n, b, out);
         }
     }
 
@@ -74,38 +74,93 @@ impl<'a> Packed<'a> {
         code as i32
     }
 
-    fn value(&self, n: usize, k: usize) -> f32 {
+    /// Block `b` of row `n`; fields are read once a block, since whole models go through here.
+    fn block(&self, n: usize, b: usize, out: &mut [f32]) {
+        let Layout { format, codes, .. } = self.layout;
+        match format {
+            F::F32 => {
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = f32::from_bits(self.word(Some(codes), n, b * BLOCK + i));
+                }
+                return;
+            }
+            F::F16 | F::BF16 => {
+                for (i, out) in out.iter_mut().enumerate() {
+                    let word = self.word(Some(codes), n, (b * BLOCK + i) / 2);
+                    let half = (word >> (16 * (i % 2))) as u16;
+                    *out = if format == F::F16 { f16(half) } else { bf16::from_bits(half).to_f32() };
+                }
+                return;
+            }
+            _ => {}
+        }
+        let halves = self.scales(n, b);
+        for (q, out) in out.chunks_exact_mut(4).enumerate() {
+            let Scale { factor, offset, min } = halves[q / 4];
+            for (out, byte) in out.iter_mut().zip(self.quad(n, b, q).to_le_bytes()) {
+                let code = if format == F::Q8_0 { f32::from(byte as i8) } else { f32::from(byte) };
+                *out = factor * (code - offset) - min;
+            }
+        }
+    }
+
+    /// Codes of quad `q` of a block, a byte each, as the table puts them together.
+    fn quad(&self, n: usize, b: usize, q: usize) -> u32 {
+        let Layout { format, codes, high, .. } = self.layout;
+        let codes = Some(codes);
+        let nibbles = || (self.word(codes, n, 4 * b + q % 4) >> (4 * (q / 4))) & 0x0f0f_0f0f;
+        let pairs = || (self.word(codes, n, 2 * b + q % 2) >> (2 * (q / 2))) & 0x0303_0303;
+        let top = || (self.word(high, n, b) >> q) & 0x0101_0101;
+        let top_pairs = || (self.word(high, n, 2 * b + q % 2) >> (2 * (q / 2))) & 0x0303_0303;
+        match format {
+            F::Q8_0 => self.word(codes, n, 8 * b + q),
+            F::Q4_0 | F::Q4_1 | F::Q4_K => nibbles(),
+            F::Q5_0 | F::Q5_1 | F::Q5_K => nibbles() | (top() << 4),
+            F::Q6_K => nibbles() | (top_pairs() << 4),
+            F::Q3_K => pairs() | (top() << 2),
+            F::Q2_K => pairs(),
+            F::F32 | F::F16 | F::BF16 => unreachable!("only block formats have quads"),
+        }
+    }
+
+    /// What turns the codes of each half of a block into values.
+    fn scales(&self, n: usize, b: usize) -> [Scale; 2] {
         let Layout { format, scales, supers, .. } = self.layout;
-        let (b, s, half_block) = (k / BLOCK, k / SUPER_BLOCK, k % BLOCK / 16);
-        let code = self.code(n, k);
-        let c = code as f32;
+        let s = b * BLOCK / SUPER_BLOCK;
         let d16 = |plane, index| f16(self.half(plane, n, index));
         let pair = |plane, index| {
             let word = self.word(plane, n, index);
             (f16(word as u16), f16((word >> 16) as u16))
         };
         let bytes = || self.half(scales, n, b).to_le_bytes();
+        let plain = |factor, offset| [Scale { factor, offset, min: 0.0 }; 2];
         match format {
-            F::F32 => f32::from_bits(code as u32),
-            F::F16 => f16(code as u16),
-            F::BF16 => bf16::from_bits(code as u16).to_f32(),
-            F::Q8_0 => d16(scales, b) * c,
-            F::Q4_0 => d16(scales, b) * (c - 8.0),
-            F::Q5_0 => d16(scales, b) * (c - 16.0),
+            F::Q8_0 => plain(d16(scales, b), 0.0),
+            F::Q4_0 => plain(d16(scales, b), 8.0),
+            F::Q5_0 => plain(d16(scales, b), 16.0),
             F::Q4_1 | F::Q5_1 => {
                 let (d, m) = pair(scales, b);
-                d * c + m
+                [Scale { factor: d, offset: 0.0, min: -m }; 2]
             }
             F::Q4_K | F::Q5_K => {
                 let ((d, dmin), [sc, mn]) = (pair(supers, s), bytes());
-                (d * f32::from(sc)) * c - dmin * f32::from(mn)
+                let (factor, min) = (d * f32::from(sc), dmin * f32::from(mn));
+                [Scale { factor, offset: 0.0, min }; 2]
             }
-            F::Q6_K => d16(supers, s) * f32::from(bytes()[half_block] as i8) * (c - 32.0),
-            F::Q3_K => d16(supers, s) * f32::from(bytes()[half_block] as i8) * (c - 4.0),
+            F::Q6_K | F::Q3_K => {
+                let d = d16(supers, s);
+                let offset = if format == F::Q6_K { 32.0 } else { 4.0 };
+                bytes().map(|sc| Scale { factor: d * f32::from(sc as i8), offset, min: 0.0 })
+            }
             F::Q2_K => {
-                let ((d, dmin), sc) = (pair(supers, s), bytes()[half_block]);
-                (d * f32::from(sc & 15)) * c - dmin * f32::from(sc >> 4)
+                let (d, dmin) = pair(supers, s);
+                bytes().map(|sc| Scale {
+                    factor: d * f32::from(sc & 15),
+                    offset: 0.0,
+                    min: dmin * f32::from(sc >> 4),
+                })
             }
+            F::F32 | F::F16 | F::BF16 => unreachable!("only block formats have scales"),
         }
     }
 
@@ -124,6 +179,14 @@ impl<'a> Packed<'a> {
     fn half(&self, plane: Option<Plane>, n: usize, index: usize) -> u16 {
         bits::u16_at(self.group(plane, n), 2 * (index * ROW_GROUP + n % ROW_GROUP))
     }
+}
+
+/// `factor * (code - offset) - min`.
+#[derive(Clone, Copy)]
+struct Scale {
+    factor: f32,
+    offset: f32,
+    min: f32,
 }
 
 fn f16(bits: u16) -> f32 {

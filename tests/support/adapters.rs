@@ -27,9 +27,9 @@ impl Adapter {
     }
 }
 
-/// A storage binding may hold this much under synthetic small limits: less than the larger weights of
-/// the table, so that they are split.
-const SMALL_BINDING_BYTES: u64 = 64 << 10;
+/// A storage binding may hold this much under synthetic small limits: enough for activations and pages,
+/// less than the largest weights of the table, so that they are split.
+const SMALL_BINDING_BYTES: u64 = 512 << 10;
 
 /// Every wgpu adapter: each tier that it has, and one form with small limits, without immediates
 /// and with naga's checks.

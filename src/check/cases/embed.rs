@@ -28,6 +28,8 @@ pub(super) fn cases() -> Vec<Case> {
     }
     let format = QuantFormat::Q8_0;
     cases.push(case(Shape { format, m: 64, v: 100, d: 96, scale: 1.0, gap: 0 }).sweep());
+    // more than synthetic small limits let one binding hold
+    cases.push(case(Shape { format, m: 9, v: 700, d: 1024, scale: 1.0, gap: 0 }));
     cases.push(case(Shape { format, m: 1, v: 1, d: 32, scale: 1.0, gap: 0 }));
     cases
 }

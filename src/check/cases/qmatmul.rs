@@ -52,6 +52,9 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(case(Shape { m: 130, n: 31, k: 512, bias: true, ..shape }));
         }
     }
+    // more than synthetic small limits let one binding hold
+    cases.push(case(Shape { m: 2, n: 300, k: 1024, ..plain }));
+    cases.push(case(Shape { format: F::Q4_K, m: 2, n: 1500, k: 1024, bias: true, ..plain }));
     cases.extend([F::Q8_0, F::Q4_1, F::Q4_K].map(accuracy));
     cases
 }
