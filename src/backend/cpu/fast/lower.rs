@@ -1,0 +1,26 @@
+//! From ops to stages.
+
+use super::simd::{attention, embed, kv, matmul, norm, pointwise, stage::Stages, stats};
+use crate::{backend::BackendResult, ops::Op};
+
+/// The stages of `op` for a team of `threads`.
+pub fn lower(op: &Op, threads: usize) -> BackendResult<Stages> {
+    match op {
+        Op::Embed(op) => embed::embed(op),
+        Op::RmsNorm(op) => norm::rms_norm(op),
+        Op::AddRmsNorm(op) => norm::add_rms_norm(op),
+        Op::HeadRmsNorm(op) => norm::head_rms_norm(op),
+        Op::QMatMul(op) => matmul::qmatmul(op, threads),
+        Op::Rope(op) => pointwise::rope(op),
+        Op::KvWrite(op) => kv::kv_write(op),
+        Op::KvCommit(op) => kv::kv_commit(op),
+        Op::TreeAttention(op) => attention::tree_attention(op, threads),
+        Op::GateMul(op) => pointwise::gate_mul(op),
+        Op::GatherRows(op) => pointwise::gather_rows(op),
+        Op::Copy(op) => pointwise::copy(op),
+        Op::Fill(op) => pointwise::fill(op),
+        Op::Add(op) => pointwise::add(op),
+        Op::RowStats(op) => stats::row_stats(op),
+        Op::TopK(op) => stats::top_k(op),
+    }
+}

@@ -1,0 +1,133 @@
+//! A prepared recording: stages in order, cut into what the team shares and what one thread does.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::{
+    simd::{
+        Isa,
+        stage::{Context, ScratchMemory, Stage, Stages},
+    },
+    team::{Barrier, Failure, Team},
+};
+use crate::record::Recording;
+
+/// Stages that take less than this are not shared: a barrier costs a few hundred nanoseconds.
+const SHARE_NS: usize = 1500;
+
+/// A prepared recording.
+pub struct FastPlan {
+    /// Keeps the views' memory alive; its nodes are what `Stage` numbers refer to.
+    pub recording: Recording,
+    /// `(op, stage)` in order.
+    stages: Vec<(usize, Stage)>,
+    steps: Vec<Step>,
+    counters: Vec<Counter>,
+    scratch: ScratchMemory,
+}
+
+/// Stages for one thread, then perhaps one for all; ranges of `stages`.
+struct Step {
+    alone: Range<usize>,
+    shared: Option<usize>,
+}
+
+/// A claim counter on a cache line of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counter(AtomicUsize);
+
+impl FastPlan {
+    /// Joins the stages of a recording's ops for a team of `threads`.
+    pub fn new(recording: Recording, ops: Vec<Stages>, threads: usize) -> Self {
+        let scratch_bytes = ops.iter().map(|op| op.scratch_bytes).max().unwrap_or(0);
+        let stages: Vec<_> = ops
+            .into_iter()
+            .enumerate()
+            .flat_map(|(op, stages)| stages.stages.into_iter().map(move |stage| (op, stage)))
+            .collect();
+        let mut steps = vec![];
+        let mut first = 0;
+        for (i, (_, stage)) in stages.iter().enumerate() {
+            if threads > 1 && stage.units > 1 && stage.cost_ns >= SHARE_NS {
+                steps.push(Step {
+                    alone: first..i,
+                    shared: Some(i),
+                });
+                first = i + 1;
+            }
+        }
+        steps.push(Step {
+            alone: first..stages.len(),
+            shared: None,
+        });
+        Self {
+            recording,
+            counters: steps.iter().map(|_| Counter::default()).collect(),
+            stages,
+            steps,
+            scratch: ScratchMemory::new(scratch_bytes),
+        }
+    }
+
+    /// Runs all stages. Gives the number of the op that failed, and why.
+    ///
+    /// # Safety
+    /// The caller holds the device, so that nobody else uses its memory or this plan.
+    pub unsafe fn run(&self, isa: Isa, team: &Team) -> Result<(), (usize, String)> {
+        let scratch = self.scratch.scratch();
+        for counter in &self.counters {
+            counter.0.store(0, Ordering::Relaxed);
+        }
+        let (barrier, failure) = (Barrier::new(team.threads()), Failure::default());
+        // A failure skips work but no barrier, so that nobody waits for a thread that left.
+        // SAFETY: (of both `run`s) the recording keeps the views alive, the device is held, and the
+        // steps run each unit once, a stage after the stages before it.
+        let unit = |context: &Context, (op, stage): &(usize, Stage), unit: usize| {
+            failure.catch(*op, || unsafe { stage.run(context, unit) });
+        };
+        let alone = |context: &Context, stages: Range<usize>| {
+            for stage in &self.stages[stages] {
+                for i in 0..stage.1.units {
+                    if !failure.failed() {
+                        unit(context, stage, i);
+                    }
+                }
+            }
+        };
+        if self.steps.iter().all(|step| step.shared.is_none()) {
+            alone(
+                &Context {
+                    isa,
+                    worker: 0,
+                    scratch,
+                },
+                0..self.stages.len(),
+            );
+        } else {
+            team.run(|worker| {
+                let context = Context {
+                    isa,
+                    worker,
+                    scratch,
+                };
+                for (step, counter) in self.steps.iter().zip(&self.counters) {
+                    barrier.wait(|| alone(&context, step.alone.clone()));
+                    let Some(stage) = step.shared.map(|i| &self.stages[i]) else {
+                        continue;
+                    };
+                    while !failure.failed() {
+                        let i = counter.0.fetch_add(1, Ordering::Relaxed);
+                        if i >= stage.1.units {
+                            break;
+                        }
+                        unit(&context, stage, i);
+                    }
+                }
+            });
+        }
+        failure.into_inner().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,284 @@
+//! From packed words to codes and scales: one type per quantised format.
+//!
+//! Every format is brought to `w = a (c - OFFSET) + m` with `a` and `m` per block of 32, or per half
+//! of one; see the tables of [`crate::quant`]. Products of a format's own scales are exact in f32.
+
+use super::{Lanes, Simd};
+use crate::quant::Layout;
+
+/// Sixteen rows of a packed weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    codes: &'a [Lanes<u32>],
+    high: &'a [Lanes<u32>],
+    scale_halves: &'a [Lanes<u16>],
+    scale_words: &'a [Lanes<u32>],
+    super_halves: &'a [Lanes<u16>],
+    super_words: &'a [Lanes<u32>],
+}
+
+impl<'a> Group<'a> {
+    /// Group `g` of a packed weight.
+    #[inline]
+    pub fn new(layout: &Layout, bytes: &'a [u8], g: usize) -> Self {
+        let plane = |plane: Option<crate::quant::Plane>| -> &'a [u8] {
+            plane.map_or(&[], |p| {
+                &bytes[p.offset + g * p.group_bytes..][..p.group_bytes]
+            })
+        };
+        let words = |bytes| bytemuck::try_cast_slice(bytes).unwrap_or_default();
+        let halves = |bytes| bytemuck::try_cast_slice(bytes).unwrap_or_default();
+        let (scales, supers) = (plane(layout.scales), plane(layout.supers));
+        Self {
+            codes: words(plane(Some(layout.codes))),
+            high: words(plane(layout.high)),
+            scale_halves: halves(scales),
+            scale_words: words(scales),
+            super_halves: halves(supers),
+            super_words: words(supers),
+        }
+    }
+
+    /// Words of the codes plane.
+    #[inline(always)]
+    pub fn codes(&self) -> &'a [Lanes<u32>] {
+        self.codes
+    }
+}
+
+/// Factors and minima of a block's two halves; equal unless [`Decode::HALVES`].
+#[derive(Clone, Copy)]
+pub struct Scales<F> {
+    /// `a`.
+    pub a: [F; 2],
+    /// `m`; zero unless [`Decode::MINIMA`].
+    pub m: [F; 2],
+}
+
+/// How a format's words become codes and scales.
+pub trait Decode: Copy + Send + Sync + 'static {
+    /// Bits of a code; 8 means signed.
+    const BITS: u32;
+    /// Subtracted from each code.
+    const OFFSET: i32 = 0;
+    /// Scales per 16 elements.
+    const HALVES: bool = false;
+    /// There is a term `m`.
+    const MINIMA: bool = false;
+
+    /// The eight quads of block `b`, codes as in the planes.
+    fn quads<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8];
+
+    /// Scales of block `b`.
+    fn scales<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F>;
+}
+
+/// Implements [`Decode`] from a list of constants, the codes and the scales.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $name:ident { $($const:ident = $value:expr),+ } $quads:ident $scales:ident;)*) => {$(
+        $(#[$doc])*
+        #[allow(non_camel_case_types, reason = "the field's own names")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl Decode for $name {
+            $(const $const: formats!(@type $const) = $value;)+
+
+            #[inline(always)]
+            fn quads<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+                $quads(s, g, b)
+            }
+
+            #[inline(always)]
+            fn scales<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
+                $scales(s, g, b)
+            }
+        }
+    )*};
+    (@type BITS) => { u32 };
+    (@type OFFSET) => { i32 };
+    (@type HALVES) => { bool };
+    (@type MINIMA) => { bool };
+}
+
+formats! {
+    /// Signed bytes.
+    Q8_0 { BITS = 8 } bytes scale;
+    /// Nibbles around 8.
+    Q4_0 { BITS = 4, OFFSET = 8 } nibbles scale;
+    /// Nibbles with a minimum.
+    Q4_1 { BITS = 4, MINIMA = true } nibbles scale_and_min;
+    /// Five bits around 16.
+    Q5_0 { BITS = 5, OFFSET = 16 } five_bits scale;
+    /// Five bits with a minimum.
+    Q5_1 { BITS = 5, MINIMA = true } five_bits scale_and_min;
+    /// Nibbles in super-blocks, with minima.
+    Q4_K { BITS = 4, MINIMA = true } nibbles super_scale_and_min;
+    /// Five bits in super-blocks, with minima.
+    Q5_K { BITS = 5, MINIMA = true } five_bits super_scale_and_min;
+    /// Six bits around 32 in super-blocks of halves.
+    Q6_K { BITS = 6, OFFSET = 32, HALVES = true } six_bits signed_half_scales;
+    /// Three bits around 4 in super-blocks of halves.
+    Q3_K { BITS = 3, OFFSET = 4, HALVES = true } three_bits signed_half_scales;
+    /// Two bits in super-blocks of halves, with minima.
+    Q2_K { BITS = 2, HALVES = true, MINIMA = true } two_bits half_scales_and_mins;
+}
+
+/// `N` words of block `b`.
+#[inline(always)]
+fn words<S: Simd, const N: usize>(s: S, plane: &[Lanes<u32>], b: usize) -> [S::I; N] {
+    let words: &[Lanes<u32>; N] = plane[N * b..][..N].try_into().expect("sliced to N");
+    words.each_ref().map(|w| s.load_words(w))
+}
+
+#[inline(always)]
+fn bytes<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+    words(s, g.codes, b)
+}
+
+#[inline(always)]
+fn nibbles<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+    let w: [S::I; 4] = words(s, g.codes, b);
+    let mask = s.splat_int(0x0f0f_0f0f);
+    let [l0, l1, l2, l3] = w.map(|w| s.and(w, mask));
+    let [h0, h1, h2, h3] = w.map(|w| s.and(s.shr::<4>(w), mask));
+    [l0, l1, l2, l3, h0, h1, h2, h3]
+}
+
+#[inline(always)]
+fn two_bits<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+    let w: [S::I; 2] = words(s, g.codes, b);
+    let mask = s.splat_int(0x0303_0303);
+    let [a0, a1] = w.map(|w| s.and(w, mask));
+    let [b0, b1] = w.map(|w| s.and(s.shr::<2>(w), mask));
+    let [c0, c1] = w.map(|w| s.and(s.shr::<4>(w), mask));
+    let [d0, d1] = w.map(|w| s.and(s.shr::<6>(w), mask));
+    [a0, a1, b0, b1, c0, c1, d0, d1]
+}
+
+#[inline(always)]
+fn five_bits<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+    let [h]: [S::I; 1] = words(s, g.high, b);
+    // Bit `q` of each byte moved to bit 4.
+    let tops = [
+        s.shl::<4>(h),
+        s.shl::<3>(h),
+        s.shl::<2>(h),
+        s.shl::<1>(h),
+        h,
+        s.shr::<1>(h),
+        s.shr::<2>(h),
+        s.shr::<3>(h),
+    ];
+    join(s, nibbles(s, g, b), tops, 0x1010_1010)
+}
+
+#[inline(always)]
+fn three_bits<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+    let [h]: [S::I; 1] = words(s, g.high, b);
+    // Bit `q` of each byte moved to bit 2.
+    let tops = [
+        s.shl::<2>(h),
+        s.shl::<1>(h),
+        h,
+        s.shr::<1>(h),
+        s.shr::<2>(h),
+        s.shr::<3>(h),
+        s.shr::<4>(h),
+        s.shr::<5>(h),
+    ];
+    join(s, two_bits(s, g, b), tops, 0x0404_0404)
+}
+
+#[inline(always)]
+fn six_bits<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
+    let [v, w]: [S::I; 2] = words(s, g.high, b);
+    // Bits `2 (q / 2)` and the next moved to bits 4 and 5.
+    let tops = [
+        s.shl::<4>(v),
+        s.shl::<4>(w),
+        s.shl::<2>(v),
+        s.shl::<2>(w),
+        v,
+        w,
+        s.shr::<2>(v),
+        s.shr::<2>(w),
+    ];
+    join(s, nibbles(s, g, b), tops, 0x3030_3030)
+}
+
+#[inline(always)]
+fn join<S: Simd>(s: S, low: [S::I; 8], tops: [S::I; 8], mask: i32) -> [S::I; 8] {
+    let mask = s.splat_int(mask);
+    let mut out = low;
+    for (out, top) in out.iter_mut().zip(tops) {
+        *out = s.or(*out, s.and(top, mask));
+    }
+    out
+}
+
+#[inline(always)]
+fn whole<F: Copy>(a: F, m: F) -> Scales<F> {
+    Scales {
+        a: [a; 2],
+        m: [m; 2],
+    }
+}
+
+#[inline(always)]
+fn scale<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
+    whole(s.half(s.load_halves(&g.scale_halves[b])), s.splat(0.0))
+}
+
+#[inline(always)]
+fn scale_and_min<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
+    let w = s.load_words(&g.scale_words[b]);
+    whole(s.half(w), s.half(s.shr::<16>(w)))
+}
+
+/// `d` and `-dmin` of the super-block that block `b` is in.
+#[inline(always)]
+fn supers<S: Simd>(s: S, g: &Group<'_>, b: usize) -> (S::F, S::F) {
+    let w = s.load_words(&g.super_words[b / 8]);
+    let sign = s.splat_int(i32::MIN);
+    (
+        s.half(w),
+        s.from_bits(s.xor(s.bits(s.half(s.shr::<16>(w))), sign)),
+    )
+}
+
+#[inline(always)]
+fn super_scale_and_min<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
+    let (d, minus_dmin) = supers(s, g, b);
+    let w = s.load_halves(&g.scale_halves[b]);
+    let sc = s.float(s.and(w, s.splat_int(0xff)));
+    let mn = s.float(s.shr::<8>(w));
+    whole(s.mul(d, sc), s.mul(minus_dmin, mn))
+}
+
+#[inline(always)]
+fn signed_half_scales<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
+    let d = s.half(s.load_halves(&g.super_halves[b / 8]));
+    let w = s.load_halves(&g.scale_halves[b]);
+    let low = s.float(s.sar::<24>(s.shl::<24>(w)));
+    let high = s.float(s.sar::<24>(s.shl::<16>(w)));
+    Scales {
+        a: [s.mul(d, low), s.mul(d, high)],
+        m: [s.splat(0.0); 2],
+    }
+}
+
+#[inline(always)]
+fn half_scales_and_mins<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
+    let (d, minus_dmin) = supers(s, g, b);
+    let w = s.load_halves(&g.scale_halves[b]);
+    let nibble = s.splat_int(15);
+    let part = |x| s.float(s.and(x, nibble));
+    Scales {
+        a: [s.mul(d, part(w)), s.mul(d, part(s.shr::<8>(w)))],
+        m: [
+            s.mul(minus_dmin, part(s.shr::<4>(w))),
+            s.mul(minus_dmin, part(s.shr::<12>(w))),
+        ],
+    }
+}
