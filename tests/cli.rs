@@ -120,7 +120,7 @@ fn every_flag_of_every_verb_is_explained() {
         let lines: Vec<&str> = help.stdout.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let flag = line.trim_start();
-            if !flag.starts_with('-') {
+            if !flag.starts_with('-') || flag.starts_with("- ") {
                 continue;
             }
             let here = flag.split("  ").nth(1).is_some_and(|text| !text.trim().is_empty());
