@@ -7,6 +7,9 @@
 // slices. Order of the sum: within half a block element by element, then the scaled half blocks in
 // order of k, then the slices in a tree.
 //
+// With Q8 a lane rounds the blocks of x to codes on the way (src/quant/activations.rs): the products of
+// codes are integers below 2^24, which f32 adds exactly.
+//
 // SLICES is a constant of the device. COLS follows M and must change only how many columns a lane
 // carries: the operations on a column are the same for every COLS.
 #import shared/grid
@@ -77,6 +80,61 @@ fn dot_half(
 #endif
 }
 
+// One block of 32 elements of a row of x as codes: d = max / 127 and 127 / max.
+struct Grid {
+    d: f32,
+    inverse: f32,
+}
+
+#ifdef Q8
+// Blocks whose largest magnitude is below 2^-100 count as zero.
+const TINY: f32 = 7.88860905e-31;
+
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+
+fn grid_of(top: f32) -> Grid {
+    if top < TINY {
+        return Grid(0.0, 0.0);
+    }
+    return Grid(top / 127.0, 127.0 / top);
+}
+#endif
+
+#ifndef BROADCAST
+// Grid of block `b` of row `m`.
+fn block_grid(m: u32, b: u32) -> Grid {
+#ifdef Q8
+    var top = 0.0;
+    for (var q = 0u; q < 8u; q++) {
+        top = max(top, largest(x_quad(m, 8u * b + q)));
+    }
+    return grid_of(top);
+#else
+    return Grid();
+#endif
+}
+#endif
+
+// Values as codes on the grid.
+fn on_grid(v: vec4<f32>, grid: Grid) -> vec4<f32> {
+#ifdef Q8
+    return round(v * grid.inverse);
+#else
+    return v;
+#endif
+}
+
+fn times_grid(scale: Scale, grid: Grid) -> Scale {
+#ifdef Q8
+    return Scale(scale.d * grid.d, scale.m * grid.d);
+#else
+    return scale;
+#endif
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -106,34 +164,76 @@ fn main(
         let scale0 = block_scale(rq, b, 0u);
         let scale1 = block_scale(rq, b, 1u);
 #endif
+        var grids: array<Grid, COLS>;
 #ifdef BROADCAST
         // Lanes 0 to 7 hold the block's eight quads of x; all lanes of a subgroup are at the same b.
         var held: array<vec4<f32>, COLS>;
         for (var c = 0u; c < COLS; c++) {
-            held[c] = x_quad(min(first_m + c, p.m - 1u), 8u * b + (subgroup_lane & 7u));
+            let v = x_quad(min(first_m + c, p.m - 1u), 8u * b + (subgroup_lane & 7u));
+#ifdef Q8
+            grids[c] = grid_of(subgroupMax(largest(v)));
+#endif
+            held[c] = on_grid(v, grids[c]);
         }
         let w0 = half_block(block, 0u);
         for (var c = 0u; c < COLS; c++) {
             let v = held[c];
-            sums[c] = dot_half(w0, scale0, subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u), sums[c]);
+            sums[c] = dot_half(
+                w0,
+                times_grid(scale0, grids[c]),
+                subgroupBroadcast(v, 0u),
+                subgroupBroadcast(v, 1u),
+                subgroupBroadcast(v, 2u),
+                subgroupBroadcast(v, 3u),
+                sums[c],
+            );
         }
         let w1 = half_block(block, 1u);
         for (var c = 0u; c < COLS; c++) {
             let v = held[c];
-            sums[c] = dot_half(w1, scale1, subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u), subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u), sums[c]);
+            sums[c] = dot_half(
+                w1,
+                times_grid(scale1, grids[c]),
+                subgroupBroadcast(v, 4u),
+                subgroupBroadcast(v, 5u),
+                subgroupBroadcast(v, 6u),
+                subgroupBroadcast(v, 7u),
+                sums[c],
+            );
         }
 #else
+        for (var c = 0u; c < COLS; c++) {
+            grids[c] = block_grid(min(first_m + c, p.m - 1u), b);
+        }
         let w0 = half_block(block, 0u);
         for (var c = 0u; c < COLS; c++) {
             let m = min(first_m + c, p.m - 1u);
-            let q = 8u * b;
-            sums[c] = dot_half(w0, scale0, x_quad(m, q), x_quad(m, q + 1u), x_quad(m, q + 2u), x_quad(m, q + 3u), sums[c]);
+            let q = 8u * b + 0u;
+            let grid = grids[c];
+            sums[c] = dot_half(
+                w0,
+                times_grid(scale0, grid),
+                on_grid(x_quad(m, q), grid),
+                on_grid(x_quad(m, q + 1u), grid),
+                on_grid(x_quad(m, q + 2u), grid),
+                on_grid(x_quad(m, q + 3u), grid),
+                sums[c],
+            );
         }
         let w1 = half_block(block, 1u);
         for (var c = 0u; c < COLS; c++) {
             let m = min(first_m + c, p.m - 1u);
             let q = 8u * b + 4u;
-            sums[c] = dot_half(w1, scale1, x_quad(m, q), x_quad(m, q + 1u), x_quad(m, q + 2u), x_quad(m, q + 3u), sums[c]);
+            let grid = grids[c];
+            sums[c] = dot_half(
+                w1,
+                times_grid(scale1, grid),
+                on_grid(x_quad(m, q), grid),
+                on_grid(x_quad(m, q + 1u), grid),
+                on_grid(x_quad(m, q + 2u), grid),
+                on_grid(x_quad(m, q + 3u), grid),
+                sums[c],
+            );
         }
 #endif
     }

@@ -6,9 +6,10 @@
 // table [B, 1 or G, T] u32  seq [M] u32  prefix [M, 1 or G] u32  path [M] u32  path_slots [M, L] u32
 // out [M, H, d] f32; q and out with row strides
 //
-// One workgroup per head of a row, over chunks of CHUNK positions. Scores: lane l takes positions
-// l, l + WG, ... of the chunk and sums along d in order. Values: lane l owns pairs l, l + WG, ... of
-// the head and sums the chunk's positions in order. Chunks are merged in order by log-sum-exp.
+// One workgroup per head of a row, over chunks of positions; within a chunk, lanes own positions for
+// the scores and elements for the values. shared/attention_workgroup has chunks of CHUNK positions and
+// shares scores through workgroup memory; shared/attention_broadcast has chunks of eight in the lanes
+// of one subgroup. Chunks are merged in order by log-sum-exp.
 //
 // Chunks are aligned to absolute positions, and nothing depends on where the path begins or on M: a
 // tree node gets the bits of plain decoding of its path.
@@ -47,6 +48,17 @@ struct Params {
 override WG: u32 = 64;
 const LOWEST: f32 = -3.4028234e38;
 @group(0) @binding(0) var<storage, Q_ACCESS> q: array<f32>;
+#ifdef BROADCAST
+#ifdef KV_F32
+#import shared/kv_wide_f32
+#endif
+#ifdef KV_F16
+#import shared/kv_wide_f16
+#endif
+#ifdef KV_Q8_0
+#import shared/kv_wide_q8_0
+#endif
+#else
 #ifdef KV_F32
 #import shared/kv_f32
 #endif
@@ -56,6 +68,7 @@ const LOWEST: f32 = -3.4028234e38;
 #ifdef KV_Q8_0
 #import shared/kv_q8_0
 #endif
+#endif
 @group(0) @binding(5) var<storage, TABLE_ACCESS> table: array<u32>;
 @group(0) @binding(6) var<storage, SEQ_ACCESS> seq: array<u32>;
 @group(0) @binding(7) var<storage, PREFIX_ACCESS> prefix: array<u32>;
@@ -63,19 +76,21 @@ const LOWEST: f32 = -3.4028234e38;
 @group(0) @binding(9) var<storage, PATH_SLOTS_ACCESS> path_slots: array<u32>;
 @group(0) @binding(10) var<storage, OUT_ACCESS> out: array<f32>;
 
-var<workgroup> scores: array<f32, CHUNK>;
-var<workgroup> heads: array<u32, CHUNK>;
+// What one head of one row sees.
+struct Seen {
+    m: u32,
+    g: u32,
+    // First and one past the last position, and the first that is found through path_slots.
+    start: u32,
+    end: u32,
+    before: u32,
+    // First page of the block table's row.
+    pages: u32,
+    q_row: u32,
+    out_row: u32,
+}
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if index >= p.m * p.h {
-        return;
-    }
+fn seen_by(index: u32) -> Seen {
     let m = index / p.h;
     let h = index % p.h;
     let g = h / (p.h / p.g);
@@ -85,71 +100,23 @@ fn main(
     let row = min(seq[p.seq_offset + m * p.seq_stride], p.seqs - 1u);
     let pages = p.table_offset + (row * p.table_heads + min(g, p.table_heads - 1u)) * p.table_pages;
     let q_row = p.q_offset + m * p.q_stride + h * HEAD;
-
-    var largest = LOWEST;
-    var total = 0.0;
-    var sums: array<vec2<f32>, PAIRS>;
-    for (var chunk = start / CHUNK; chunk * CHUNK < end; chunk++) {
-        let base = chunk * CHUNK;
-        let low = max(start, base) - base;
-        let high = min(end - base, CHUNK);
-        for (var i = low + lane; i < high; i += WG) {
-            let position = base + i;
-            var slot = 0u;
-            if position < before {
-                slot = table[pages + position / p.page] * p.page + position % p.page;
-            } else {
-                slot = path_slots[p.path_slots_offset + m * p.path_len + position - before];
-            }
-            let head = min(slot, p.slots - 1u) * p.g + g;
-            var score = 0.0;
-            for (var e = 0u; e < HEAD / 2u; e++) {
-                let pair = k_pair(head, e);
-                score = fma(q[q_row + 2u * e], pair.x, score);
-                score = fma(q[q_row + 2u * e + 1u], pair.y, score);
-            }
-            scores[i] = score * p.scale;
-            heads[i] = head;
-        }
-        workgroupBarrier();
-        var chunk_largest = LOWEST;
-        for (var i = low; i < high; i++) {
-            chunk_largest = max(chunk_largest, scores[i]);
-        }
-        workgroupBarrier();
-        for (var i = low + lane; i < high; i += WG) {
-            scores[i] = exp_f32(scores[i] - chunk_largest);
-        }
-        workgroupBarrier();
-        var chunk_total = 0.0;
-        var chunk_sums: array<vec2<f32>, PAIRS>;
-        for (var i = low; i < high; i++) {
-            let weight = scores[i];
-            let head = heads[i];
-            chunk_total = chunk_total + weight;
-            for (var j = 0u; j < PAIRS; j++) {
-                let e = min(lane + j * WG, HEAD / 2u - 1u);
-                chunk_sums[j] = fma(vec2<f32>(weight), v_pair(head, e), chunk_sums[j]);
-            }
-        }
-        workgroupBarrier();
-        let next = max(largest, chunk_largest);
-        let keep = exp_f32(largest - next);
-        let take = exp_f32(chunk_largest - next);
-        total = fma(total, keep, chunk_total * take);
-        for (var j = 0u; j < PAIRS; j++) {
-            sums[j] = fma(sums[j], vec2<f32>(keep), chunk_sums[j] * take);
-        }
-        largest = next;
-    }
-
-    let out_row = p.out_offset + m * p.out_stride + h * HEAD;
-    for (var j = 0u; j < PAIRS; j++) {
-        let e = lane + j * WG;
-        if e < HEAD / 2u {
-            let value = select(vec2<f32>(), sums[j] / total, vec2<bool>(total > 0.0));
-            out[out_row + 2u * e] = value.x;
-            out[out_row + 2u * e + 1u] = value.y;
-        }
-    }
+    return Seen(m, g, start, end, before, pages, q_row, p.out_offset + m * p.out_stride + h * HEAD);
 }
+
+// Number of the head of d elements that holds a position, in k_pages and in v_pages.
+fn head_at(seen: Seen, position: u32) -> u32 {
+    var slot = 0u;
+    if position < seen.before {
+        let page = min(position / p.page, p.table_pages - 1u);
+        slot = table[seen.pages + page] * p.page + position % p.page;
+    } else {
+        slot = path_slots[p.path_slots_offset + seen.m * p.path_len + position - seen.before];
+    }
+    return min(slot, p.slots - 1u) * p.g + seen.g;
+}
+
+#ifdef BROADCAST
+#import shared/attention_broadcast
+#else
+#import shared/attention_workgroup
+#endif

@@ -30,10 +30,8 @@ struct Report {
     schema: u32,
     file: String,
     format: String,
-    /// The model's configuration, if it is one that we can run.
-    config: Option<serde_json::Value>,
-    /// Why it cannot be run.
-    unsupported: Option<String>,
+    /// The model's configuration, or why it has none that we can run.
+    config: Result<serde_json::Value, String>,
     metadata: Vec<Entry>,
     tensors: Vec<Tensor>,
 }
@@ -47,14 +45,14 @@ pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(stdout, "{}: {}", report.file, report.format)?;
-    if let Some(config) = &report.config {
-        writeln!(stdout, "\nconfiguration")?;
-        for (key, value) in config.as_object().into_iter().flatten() {
-            writeln!(stdout, "  {key:<40} {value}")?;
+    match &report.config {
+        Ok(config) => {
+            writeln!(stdout, "\nconfiguration")?;
+            for (key, value) in config.as_object().into_iter().flatten() {
+                writeln!(stdout, "  {key:<40} {value}")?;
+            }
         }
-    }
-    if let Some(reason) = &report.unsupported {
-        writeln!(stdout, "\ncannot be run: {reason}")?;
+        Err(reason) => writeln!(stdout, "\ncannot be run: {reason}")?,
     }
     if !report.metadata.is_empty() {
         writeln!(stdout, "\nmetadata")?;
@@ -81,9 +79,9 @@ pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
 }
 
 fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
-    let (config, unsupported) = match source.config() {
-        Ok(config) => (Some(serde_json::to_value(&config)?), None),
-        Err(error) => (None, Some(error.to_string())),
+    let config = match source.config() {
+        Ok(config) => Ok(serde_json::to_value(&config)?),
+        Err(error) => Err(error.to_string()),
     };
     let (format, metadata) = match source.gguf() {
         Some(gguf) => {
@@ -105,7 +103,7 @@ fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
             bytes: tensor.bytes,
         })
         .collect();
-    Ok(Report { schema: 1, file: args.file.display().to_string(), format, config, unsupported, metadata, tensors })
+    Ok(Report { schema: 1, file: args.file.display().to_string(), format, config, metadata, tensors })
 }
 
 /// A value as text; arrays by type and length.

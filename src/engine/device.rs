@@ -61,7 +61,7 @@ impl fmt::Display for DeviceSpec {
 
 /// All devices of this machine: the CPU paths, then wgpu's adapters, hardware first.
 pub fn list_adapters(threads: Option<usize>) -> Result<Vec<AdapterReport>> {
-    let mut all = vec![open_cpu(threads)?.adapter().clone(), Cpu::reference().adapter().clone()];
+    let mut all = vec![Cpu::reference().adapter().clone(), Cpu::reference().adapter().clone()];
     all.extend(wgpu_adapters());
     Ok(all)
 }
@@ -72,7 +72,7 @@ pub fn list_adapters(threads: Option<usize>) -> Result<Vec<AdapterReport>> {
 /// [`BackendError::NoAdapter`] if there is no such device, saying what there is.
 pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn Backend>> {
     match spec {
-        DeviceSpec::Cpu => open_cpu(threads),
+        DeviceSpec::Cpu => Ok(Arc::new(Cpu::reference())),
         DeviceSpec::Reference => Ok(Arc::new(Cpu::reference())),
         DeviceSpec::Cuda(_) => Err(missing(spec, "this build has no CUDA backend")),
         DeviceSpec::Wgpu(Some(index)) => open_wgpu(spec, index),
@@ -82,7 +82,7 @@ pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn B
         },
         DeviceSpec::Auto => match first_hardware() {
             Some(index) => open_wgpu(spec, index),
-            None => open_cpu(threads),
+            None => Ok(Arc::new(Cpu::reference())),
         },
     }
 }
@@ -116,12 +116,6 @@ pub fn open_variants(
     let backend = open_device(spec, threads)?;
     let label = format!("{} {}", backend.adapter().selector, backend.adapter().name);
     Ok(vec![(label, backend)])
-}
-
-/// The fast CPU path on `threads`, or on as many as the system says are of use.
-fn open_cpu(threads: Option<usize>) -> Result<Arc<dyn Backend>> {
-    let all = || std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Arc::new(Cpu::fast(threads.unwrap_or_else(all))?))
 }
 
 fn missing(spec: DeviceSpec, reason: &str) -> Error {

@@ -289,13 +289,21 @@ impl Gpu {
                 std::hint::spin_loop();
             }
         }
-        if !readback.as_ref().is_some_and(Readback::is_done) {
+        // A submission without readback has no callback to look at: it is waited for once.
+        let mut waited = false;
+        while !readback.as_ref().map_or(waited, Readback::is_done) {
             let _one = self.polling.lock().unwrap_or_else(PoisonError::into_inner);
-            let park = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
+            let park = wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: None };
             if let Err(error) = self.device.poll(park) {
                 self.check_lost()?;
                 return Err(self.failed(first, error.to_string()));
             }
+            // Another thread's poll may have taken our callback and not called it yet.
+            if waited {
+                self.check_lost()?;
+                std::thread::yield_now();
+            }
+            waited = true;
         }
         self.check_lost()?;
         if let Some(error) = self.faults.take_error() {

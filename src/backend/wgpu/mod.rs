@@ -54,6 +54,9 @@ pub struct Options {
     pub max_binding_bytes: Option<u64>,
     /// Pass parameters through a uniform buffer although the device has immediates.
     pub no_immediates: bool,
+    /// Use the kernels of a GPU on a driver that runs shaders on the processor: slow there, but it lets
+    /// a machine without a GPU test them.
+    pub gpu_kernels: bool,
     /// Keep naga's run-time checks in the shaders.
     pub checked: bool,
     /// Called while pipelines are compiled.
@@ -90,6 +93,7 @@ fn open_adapter(adapter: &wgpu::Adapter, index: usize, options: &Options) -> Bac
         caps.tier = tier;
     }
     caps.immediates &= !options.no_immediates;
+    caps.software &= !options.gpu_kernels;
     if let Some(bytes) = options.max_binding_bytes {
         caps.max_binding_bytes = caps.max_binding_bytes.min(bytes);
     }

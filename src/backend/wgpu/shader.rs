@@ -5,7 +5,7 @@
 //! cannot pass a pointer to storage, so shared helpers must name their binding: text is the right unit.
 //! A line map takes a compiler's message back to the file and line that a person wrote.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use crate::backend::{BackendError, BackendResult};
 
@@ -35,12 +35,17 @@ embedded! {
     "row_stats",
     "top_k",
     "tree_attention",
+    "shared/attention_broadcast",
+    "shared/attention_workgroup",
     "shared/best",
     "shared/grid",
     "shared/half",
     "shared/kv_f16",
     "shared/kv_f32",
     "shared/kv_q8_0",
+    "shared/kv_wide_f16",
+    "shared/kv_wide_f32",
+    "shared/kv_wide_q8_0",
     "shared/math",
     "shared/params",
     "shared/quant",
@@ -143,6 +148,18 @@ pub fn expand(name: &str, defines: &Defines) -> BackendResult<Expanded> {
     Ok(state.out)
 }
 
+/// The text of a file. Debug builds read it from the source tree where that exists, so that a changed
+/// shader needs no build.
+fn current(name: &str, embedded: &'static str) -> Cow<'static, str> {
+    if cfg!(debug_assertions) {
+        let path = format!("{}/shaders/{name}.wgsl", env!("CARGO_MANIFEST_DIR"));
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return text.into();
+        }
+    }
+    embedded.into()
+}
+
 type Failure = (String, u32, String);
 
 struct State {
@@ -153,9 +170,10 @@ struct State {
 
 impl State {
     fn file(&mut self, name: &str) -> Result<(), Failure> {
-        let Some((name, text)) = FILES.iter().find(|(path, _)| *path == name).copied() else {
+        let Some((name, embedded)) = FILES.iter().find(|(path, _)| *path == name).copied() else {
             return Err((name.into(), 0, "no such file in shaders/".into()));
         };
+        let text = current(name, embedded);
         if self.imported.contains(&name) {
             return Ok(());
         }

@@ -1,10 +1,16 @@
 //! Attention of tree nodes: one workgroup per head of a row, over chunks of absolute positions.
 
 use super::{Builder, Plan, kv::format_define, params, stride, word};
-use crate::{backend::wgpu::caps::Caps, ops::TreeAttention};
+use crate::{backend::wgpu::caps::Caps, ops::TreeAttention, quant::BLOCK};
 
-/// Positions that share a running maximum.
+/// Positions that share a running maximum, where they share workgroup memory.
 const CHUNK: u32 = 64;
+
+/// Lanes of a workgroup on a GPU.
+const LANES: u32 = 64;
+
+/// Lanes on a processor, and positions of a chunk where scores stay in lanes.
+const BROADCAST_LANES: u32 = 8;
 
 params!(Params {
     m: u32,
@@ -40,13 +46,8 @@ pub(super) fn plan(op: &TreeAttention, caps: &Caps) -> Plan {
     let mut b = Builder::new("tree_attention", caps);
     let [slots, g, d] = op.cache.dims();
     let [m, h] = [op.q.shape.dim(0), op.q.shape.dim(1)];
-    let lanes = if caps.software { 8 } else { 64 };
-    let pairs = (d / 2).div_ceil(lanes as usize);
-    b.constant("WG", lanes);
     b.define(format_define(op.cache.format), "");
-    b.define("CHUNK", format!("{CHUNK}u"));
     b.define("HEAD", format!("{d}u"));
-    b.define("PAIRS", format!("{pairs}u"));
     let rows = &op.rows;
     let mut params = Params {
         m: word(m)?,
@@ -80,6 +81,18 @@ pub(super) fn plan(op: &TreeAttention, caps: &Caps) -> Plan {
     if let (Some(k), Some(v)) = (&op.cache.k_scale, &op.cache.v_scale) {
         params.k_scale_offset = b.read("k_scale", k)?;
         params.v_scale_offset = b.read("v_scale", v)?;
+    }
+    let vectors = params.k_offset % 4 == 0 && params.v_offset % 4 == 0;
+    if caps.software && caps.broadcasts_eight() && vectors && d.is_multiple_of(BLOCK) {
+        b.constant("WG", BROADCAST_LANES);
+        b.define("BROADCAST", "");
+        b.define("BLOCKS", format!("{}u", d / BLOCK));
+        b.define("PARTS", format!("{}u", (d / 8).div_ceil(BROADCAST_LANES as usize)));
+    } else {
+        let lanes = if caps.software { BROADCAST_LANES } else { LANES };
+        b.constant("WG", lanes);
+        b.define("CHUNK", format!("{CHUNK}u"));
+        b.define("PAIRS", format!("{}u", (d / 2).div_ceil(lanes as usize)));
     }
     Ok(vec![b.finish(params, m * h)?])
 }

@@ -3,7 +3,7 @@
 use super::{Builder, Plan, params, stride, word};
 use crate::{
     backend::wgpu::caps::Caps,
-    ops::{QMatMul, Then, Weight},
+    ops::{Activations, QMatMul, Then, Weight},
     quant::{BLOCK, Layout, PlaneRole, ROW_GROUP},
 };
 
@@ -94,7 +94,12 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
     let layout = &op.w.layout;
     let m = op.m();
     let (quads, slices) = shape(caps);
-    let columns = columns(m);
+    let broadcast = slices == 1 && caps.broadcasts_eight();
+    let q8 = op.activations == Activations::Q8 && layout.scales.is_some();
+    // Each column of x costs a lane 32 loads per block unless lanes share them; on a processor and for
+    // codes, which read x twice, more columns make programs that take a driver seconds to compile.
+    let spare = !broadcast && (caps.software || q8);
+    let columns = if spare { columns(m).min(2) } else { columns(m) };
     let col_tiles = m.div_ceil(columns);
     let mut dispatches = Vec::new();
     for slab in Slab::split(layout, caps)? {
@@ -112,6 +117,9 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
         if op.then == Then::Add {
             b.define("ADD", "");
         }
+        if q8 {
+            b.define("Q8", "");
+        }
         // Vectors of x where they are aligned; the values and their order are the same.
         let vectors = x_offset % 4 == 0 && x_stride % 4 == 0;
         b.define("X_TYPE", if vectors { "vec4<f32>" } else { "f32" });
@@ -124,7 +132,7 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
         b.define("COLS", format!("{columns}u"));
         if slices > 1 {
             b.define("SLICED", "");
-        } else if caps.broadcasts_eight() {
+        } else if broadcast {
             b.define("BROADCAST", "");
         }
         b.constant("WG", word(quads)? * slices);
