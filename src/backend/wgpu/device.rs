@@ -185,7 +185,8 @@ impl Gpu {
     }
 
     pub(super) fn write(&self, dst: &View, bytes: &[u8]) -> BackendResult<()> {
-        let range = |message: String| BackendError::Range { label: dst.buffer.label().into(), message };
+        let range =
+            |message: String| BackendError::Range { label: dst.buffer.label().into(), message };
         let memory: &DeviceMemory = dst.buffer.memory(self.id, &self.name)?;
         let want = dst.span_bytes();
         if !dst.is_dense() || want != bytes.len() as u64 {
@@ -221,9 +222,9 @@ impl Gpu {
 
     pub(super) fn submit(&self, replay: &Replay, reads: &[View]) -> BackendResult<Flight> {
         self.check_lost()?;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
-            label: Some("submission"),
-        });
+        let mut encoder = self
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("submission") });
         replay.encode(&mut encoder);
         let staged = self.stage(&mut encoder, reads)?;
         self.pending_writes.store(0, Ordering::Relaxed);
@@ -293,7 +294,8 @@ impl Gpu {
         let mut waited = false;
         while !readback.as_ref().map_or(waited, Readback::is_done) {
             let _one = self.polling.lock().unwrap_or_else(PoisonError::into_inner);
-            let park = wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: None };
+            let park =
+                wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: None };
             if let Err(error) = self.device.poll(park) {
                 self.check_lost()?;
                 return Err(self.failed(first, error.to_string()));

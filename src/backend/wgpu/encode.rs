@@ -42,9 +42,12 @@ impl Replay {
             for operand in node.op.operands() {
                 operand.view.buffer.memory::<DeviceMemory>(gpu.id, &gpu.name)?;
             }
-            let dispatches = kernels::plan(&node.op, &gpu.caps).map_err(|reason| {
-                BackendError::Unsupported { op: node.op.to_string(), adapter: gpu.name.clone(), reason }
-            })?;
+            let dispatches =
+                kernels::plan(&node.op, &gpu.caps).map_err(|reason| BackendError::Unsupported {
+                    op: node.op.to_string(),
+                    adapter: gpu.name.clone(),
+                    reason,
+                })?;
             planned.extend(dispatches.into_iter().map(|d| (node, Key::of(&d), d)));
         }
         gpu.compile_missing(planned.iter().map(|(_, key, _)| key))?;
@@ -101,11 +104,9 @@ fn step(gpu: &Gpu, node: &Node, key: &Key, dispatch: Dispatch) -> BackendResult<
     let pipeline = gpu.pipelines.get(key)?;
     let mut entries = Vec::with_capacity(pipeline.bindings.len());
     for binding in &pipeline.bindings {
-        let bound = dispatch
-            .bindings
-            .iter()
-            .find(|b| b.name == binding.name)
-            .ok_or_else(|| failed(format!("binding `{}` of its shader is not bound", binding.name)))?;
+        let bound = dispatch.bindings.iter().find(|b| b.name == binding.name).ok_or_else(|| {
+            failed(format!("binding `{}` of its shader is not bound", binding.name))
+        })?;
         let memory: &DeviceMemory = bound.buffer.memory(gpu.id, &gpu.name)?;
         entries.push(wgpu::BindGroupEntry {
             binding: binding.index,

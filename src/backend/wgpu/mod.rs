@@ -65,7 +65,11 @@ pub struct Options {
 
 /// All adapters, hardware first, each kind in the order in which the drivers list them.
 pub fn list() -> Vec<AdapterReport> {
-    adapters().iter().enumerate().map(|(i, adapter)| report(i, adapter, &caps_of(adapter))).collect()
+    adapters()
+        .iter()
+        .enumerate()
+        .map(|(i, adapter)| report(i, adapter, &caps_of(adapter)))
+        .collect()
 }
 
 /// Opens the adapter `wgpu:<index>` of [`list`]. Fails with [`BackendError::NoAdapter`].
@@ -224,10 +228,11 @@ impl Backend for Wgpu {
     }
 
     fn finish(&self, ticket: Ticket, wait: Wait) -> BackendResult<Download> {
-        let flight = ticket.inner.downcast::<Flight>().map_err(|_| BackendError::ForeignDevice {
-            what: "submission".into(),
-            adapter: self.gpu.name.clone(),
-        })?;
+        let flight =
+            ticket.inner.downcast::<Flight>().map_err(|_| BackendError::ForeignDevice {
+                what: "submission".into(),
+                adapter: self.gpu.name.clone(),
+            })?;
         self.gpu.finish(*flight, wait)
     }
 

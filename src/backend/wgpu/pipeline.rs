@@ -75,7 +75,12 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(super) fn new(device: wgpu::Device, adapter: String, caps: &Caps, checks: ShaderChecks) -> Self {
+    pub(super) fn new(
+        device: wgpu::Device,
+        adapter: String,
+        caps: &Caps,
+        checks: ShaderChecks,
+    ) -> Self {
         let params_layout = (!caps.immediates).then(|| {
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some("params"),

@@ -71,7 +71,8 @@ impl Readback {
         if self.state.load(Ordering::Acquire) != MAPPED {
             return Err("the results could not be mapped".into());
         }
-        let bytes = self.buffer.get_mapped_range(0..self.bytes).map_err(|e| e.to_string())?.to_vec();
+        let bytes =
+            self.buffer.get_mapped_range(0..self.bytes).map_err(|e| e.to_string())?.to_vec();
         self.buffer.unmap();
         pool.put(self.buffer);
         Ok(Download { bytes, ranges: self.ranges })

@@ -267,7 +267,8 @@ fn parse_binding(line: &str) -> Result<Binding, String> {
         Some((index.parse().ok()?, name.trim().to_string(), access.trim().to_string()))
     };
     let form = "@group(0) @binding(N) var<storage, read|read_write> name: type;";
-    let (index, name, access) = parse().ok_or_else(|| format!("a binding is not of the form {form}"))?;
+    let (index, name, access) =
+        parse().ok_or_else(|| format!("a binding is not of the form {form}"))?;
     match access.as_str() {
         "read" => Ok(Binding { index, name, read_only: true }),
         "read_write" => Ok(Binding { index, name, read_only: false }),
@@ -302,7 +303,9 @@ mod tests {
         let (file, line) = out.origin(at as u32 + 1);
         assert_eq!(file, "shared/grid");
         let original = FILES.iter().find(|(p, _)| *p == file).expect("listed").1;
-        assert!(original.lines().nth(line as usize - 1).expect("line").starts_with("fn group_index"));
+        assert!(
+            original.lines().nth(line as usize - 1).expect("line").starts_with("fn group_index")
+        );
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(super) fn plan(op: &TreeAttention, caps: &Caps) -> Plan {
         params.k_scale_offset = b.read("k_scale", k)?;
         params.v_scale_offset = b.read("v_scale", v)?;
     }
-    let vectors = params.k_offset % 4 == 0 && params.v_offset % 4 == 0;
+    let vectors = params.k_offset.is_multiple_of(4) && params.v_offset.is_multiple_of(4);
     if caps.software && caps.broadcasts_eight() && vectors && d.is_multiple_of(BLOCK) {
         b.constant("WG", BROADCAST_LANES);
         b.define("BROADCAST", "");

@@ -95,7 +95,7 @@ pub const PARAMS: &[(&str, Fields)] = &[
 
 /// A `#[repr(C)]` struct of four-byte fields and its field table.
 macro_rules! params {
-    ($name:ident { $($field:ident: $ty:ident,)* }) => {
+    ($name:ident { $($field:ident: $ty:ident),* $(,)? }) => {
         #[repr(C)]
         #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
         pub(super) struct $name { $($field: $ty,)* }
@@ -195,14 +195,18 @@ impl<'a> Builder<'a> {
     fn finish(mut self, params: impl bytemuck::Pod, groups: usize) -> Result<Dispatch, String> {
         let most = self.caps.max_storage_buffers as usize;
         if self.bindings.len() > most {
-            return Err(format!("{} storage buffers, the device binds {most}", self.bindings.len()));
+            return Err(format!(
+                "{} storage buffers, the device binds {most}",
+                self.bindings.len()
+            ));
         }
         let written: Vec<u64> =
             self.bindings.iter().filter(|(_, w)| *w).map(|(b, _)| b.buffer.id()).collect();
         for (bound, _) in &self.bindings {
             let shared = written.contains(&bound.buffer.id());
             let access = if shared { "read_write" } else { "read" };
-            self.defines.insert(format!("{}_ACCESS", bound.name.to_ascii_uppercase()), access.into());
+            self.defines
+                .insert(format!("{}_ACCESS", bound.name.to_ascii_uppercase()), access.into());
         }
         if self.caps.immediates {
             self.defines.insert("IMMEDIATES".into(), String::new());
@@ -218,7 +222,11 @@ impl<'a> Builder<'a> {
     }
 
     /// The dispatch of one invocation per element.
-    fn finish_elements(mut self, params: impl bytemuck::Pod, elements: usize) -> Result<Dispatch, String> {
+    fn finish_elements(
+        mut self,
+        params: impl bytemuck::Pod,
+        elements: usize,
+    ) -> Result<Dispatch, String> {
         // Element numbers are 32-bit in the shaders.
         word(elements)?;
         self.constant("WG", POINTWISE_LANES);

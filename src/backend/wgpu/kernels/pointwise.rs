@@ -29,13 +29,7 @@ pub(super) fn copy(op: &Copy, caps: &Caps) -> Plan {
     Ok(vec![b.finish_elements(params, m * c)?])
 }
 
-params!(FillParams {
-    m: u32,
-    c: u32,
-    dst_offset: u32,
-    dst_stride: u32,
-    bits: u32,
-});
+params!(FillParams { m: u32, c: u32, dst_offset: u32, dst_stride: u32, bits: u32 });
 
 pub(super) fn fill(op: &Fill, caps: &Caps) -> Plan {
     let mut b = Builder::new("fill", caps);
@@ -50,14 +44,7 @@ pub(super) fn fill(op: &Fill, caps: &Caps) -> Plan {
     Ok(vec![b.finish_elements(params, m * c)?])
 }
 
-params!(AddParams {
-    m: u32,
-    c: u32,
-    x_offset: u32,
-    x_stride: u32,
-    y_offset: u32,
-    y_stride: u32,
-});
+params!(AddParams { m: u32, c: u32, x_offset: u32, x_stride: u32, y_offset: u32, y_stride: u32 });
 
 pub(super) fn add(op: &Add, caps: &Caps) -> Plan {
     let mut b = Builder::new("add", caps);

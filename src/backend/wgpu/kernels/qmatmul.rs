@@ -37,7 +37,9 @@ impl Slab {
         }
         let rows = per_slab * ROW_GROUP;
         let starts = (0..layout.n).step_by(rows);
-        Ok(starts.map(|first_row| Self { first_row, rows: rows.min(layout.n - first_row) }).collect())
+        Ok(starts
+            .map(|first_row| Self { first_row, rows: rows.min(layout.n - first_row) })
+            .collect())
     }
 
     /// Binds the planes of these rows and defines the format.
@@ -121,7 +123,7 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
             b.define("Q8", "");
         }
         // Vectors of x where they are aligned; the values and their order are the same.
-        let vectors = x_offset % 4 == 0 && x_stride % 4 == 0;
+        let vectors = x_offset.is_multiple_of(4) && x_stride.is_multiple_of(4);
         b.define("X_TYPE", if vectors { "vec4<f32>" } else { "f32" });
         let unit = if vectors {
             b.define("X_VEC4", "");
