@@ -1,16 +1,16 @@
 //! From ops to stages.
 
-use super::simd::{attention, embed, kv, matmul, norm, pointwise, stage::Stages, stats};
+use super::simd::{Isa, attention, embed, kv, matmul, norm, pointwise, stage::Stages, stats};
 use crate::{backend::BackendResult, ops::Op};
 
-/// The stages of `op` for a team of `threads`.
-pub fn lower(op: &Op, threads: usize) -> BackendResult<Stages> {
+/// The stages of `op` for a team of `threads` with an instruction set.
+pub fn lower(op: &Op, threads: usize, isa: Isa) -> BackendResult<Stages> {
     match op {
         Op::Embed(op) => embed::embed(op),
         Op::RmsNorm(op) => norm::rms_norm(op),
         Op::AddRmsNorm(op) => norm::add_rms_norm(op),
         Op::HeadRmsNorm(op) => norm::head_rms_norm(op),
-        Op::QMatMul(op) => matmul::qmatmul(op, threads),
+        Op::QMatMul(op) => matmul::qmatmul(op, threads, isa),
         Op::Rope(op) => pointwise::rope(op),
         Op::KvWrite(op) => kv::kv_write(op),
         Op::KvCommit(op) => kv::kv_commit(op),

@@ -96,7 +96,7 @@ impl Executor for Fast {
         let ops = recording
             .nodes
             .iter()
-            .map(|node| lower(&node.op, self.threads()));
+            .map(|node| lower(&node.op, self.threads(), self.isa));
         let ops = ops.collect::<Result<_, _>>()?;
         Ok(FastPlan::new(recording.clone(), ops, self.threads()))
     }

@@ -271,12 +271,12 @@ impl Kernel for Unit<'_> {
                 merge(s, total, state);
             }
         }
-        let totals = local.total.chunks_exact(op.state_len()).take(queries);
-        match self.partial {
-            Some(partial) => partial[..local.total.len()].copy_from_slice(local.total),
-            None => totals
-                .enumerate()
-                .for_each(|(i, total)| write_out(s, op, self.g, sights, i, total)),
+        if let Some(partial) = self.partial {
+            partial[..local.total.len()].copy_from_slice(local.total);
+            return Ok(());
+        }
+        for (i, total) in local.total.chunks_exact(op.state_len()).take(queries).enumerate() {
+            write_out(s, op, self.g, sights, i, total);
         }
         Ok(())
     }
@@ -302,12 +302,13 @@ fn merge<S: Simd>(s: S, total: &mut [f32], state: &[f32]) {
     } else {
         total[0]
     };
-    let [a, b] = [total[0], state[0]].map(|old| exp_one(s, old - max));
+    let (a, b) = (exp_one(s, total[0] - max), exp_one(s, state[0] - max));
     total[1] = b.mul_add(state[1], a * total[1]);
     total[0] = max;
-    math::zip(s, &mut total[LANES..], &state[LANES..], |t, x| {
-        s.fma(s.splat(b), x, s.mul(s.splat(a), t))
-    });
+    for (t, x) in total[LANES..].chunks_exact_mut(LANES).zip(state[LANES..].chunks_exact(LANES)) {
+        let (old, new) = (math::load(s, t), math::load(s, x));
+        math::store(s, s.fma(s.splat(b), new, s.mul(s.splat(a), old)), t);
+    }
 }
 
 #[inline(always)]
@@ -383,24 +384,17 @@ fn chunk_of_rows<S: Simd>(
         let span = table.fold((CHUNK, 0), |(low, high), (l, h)| (low.min(l), high.max(h)));
         if span.0 < span.1 {
             let longest = rows.iter().max_by_key(|r| r.prefix).unwrap_or(&rows[0]);
-            load_chunk(s, op, g, longest, chunk, span, local.keys, local.values)?;
+            let (keys, values) = (&mut *local.keys, &mut *local.values);
+            s.call(LoadChunk { op, g, row: longest, chunk, span, keys, values })?;
         }
         // Queries in step share tiles; a row whose path lies in the chunk has keys of its own.
         let place = |r: &Sight| Place::of(r, chunk);
         for rows in rows.chunk_by(|a, b| place(a) == place(b) && !place(a).has_path()) {
             let place = place(&rows[0]);
             if place.has_path() {
-                let path = (place.path, place.high);
-                load_chunk(
-                    s,
-                    op,
-                    g,
-                    &rows[0],
-                    chunk,
-                    path,
-                    local.path_keys,
-                    local.path_values,
-                )?;
+                let (row, span) = (&rows[0], (place.path, place.high));
+                let (keys, values) = (&mut *local.path_keys, &mut *local.path_values);
+                s.call(LoadChunk { op, g, row, chunk, span, keys, values })?;
             }
             let queries = row * heads..(row + rows.len()) * heads;
             if place.low < place.high {
@@ -438,53 +432,55 @@ impl Place {
     }
 }
 
-/// Positions `chunk + span` as one row sees them.
-#[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "a step of the kernel, inlined at two places"
-)]
-fn load_chunk<S: Simd>(
-    s: S,
-    op: &Attention,
+/// Positions `chunk + span` as one row sees them, into keys and values.
+struct LoadChunk<'a> {
+    op: &'a Attention,
     g: usize,
-    row: &Sight,
+    row: &'a Sight,
     chunk: usize,
     span: (usize, usize),
-    keys: &mut [f32],
-    values: &mut [f32],
-) -> Result<(), String> {
-    let d = op.padded_d;
-    let mut slots = [0; CHUNK];
-    for i in span.0..span.1 {
-        slots[i] = op.slot(row, g, chunk + i)?;
-    }
-    for j in (0..d).step_by(LANES) {
-        let (first, count) = (g * op.d + j, op.d - j);
-        for block in span.0 / LANES..span.1.div_ceil(LANES) {
-            let mut rows = [s.splat(0.0); LANES];
-            for (i, row) in rows.iter_mut().enumerate() {
-                let i = block * LANES + i;
-                if (span.0..span.1).contains(&i) {
-                    // SAFETY: pages are only read.
-                    *row = unsafe { op.pages[0].load(s, slots[i], first, count) };
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+}
+
+impl Kernel for LoadChunk<'_> {
+    type Output = Result<(), String>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Result<(), String> {
+        let Self { op, g, row, chunk, span, keys, values } = self;
+        let d = op.padded_d;
+        let mut slots = [0; CHUNK];
+        for i in span.0..span.1 {
+            slots[i] = op.slot(row, g, chunk + i)?;
+        }
+        for j in (0..d).step_by(LANES) {
+            let (first, count) = (g * op.d + j, op.d - j);
+            for block in span.0 / LANES..span.1.div_ceil(LANES) {
+                let mut rows = [s.splat(0.0); LANES];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    let i = block * LANES + i;
+                    if (span.0..span.1).contains(&i) {
+                        // SAFETY: pages are only read.
+                        *row = unsafe { op.pages[0].load(s, slots[i], first, count) };
+                    }
+                }
+                for (c, column) in s.transpose(rows).into_iter().enumerate() {
+                    math::store(
+                        s,
+                        column,
+                        &mut keys[(j + c) * CHUNK + block * LANES..][..LANES],
+                    );
                 }
             }
-            for (c, column) in s.transpose(rows).into_iter().enumerate() {
-                math::store(
-                    s,
-                    column,
-                    &mut keys[(j + c) * CHUNK + block * LANES..][..LANES],
-                );
+            for i in span.0..span.1 {
+                // SAFETY: pages are only read.
+                let value = unsafe { op.pages[1].load(s, slots[i], first, count) };
+                math::store(s, value, &mut values[i * d + j..][..LANES]);
             }
         }
-        for i in span.0..span.1 {
-            // SAFETY: pages are only read.
-            let value = unsafe { op.pages[1].load(s, slots[i], first, count) };
-            math::store(s, value, &mut values[i * d + j..][..LANES]);
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[inline(always)]
@@ -497,17 +493,33 @@ fn tiles<S: Simd>(
 ) {
     let mut first = queries.start;
     while first < queries.end {
-        match queries.end - first {
-            1 => tile::<S, 1>(s, op, first, place, local),
-            2 => tile::<S, 2>(s, op, first, place, local),
-            3 => tile::<S, 3>(s, op, first, place, local),
-            _ => tile::<S, TILE>(s, op, first, place, local),
+        if S::TILE >= TILE && queries.end - first >= TILE {
+            s.call(Tile::<TILE> { op, first, place, local });
+            first += TILE;
+        } else {
+            s.call(Tile::<1> { op, first, place, local });
+            first += 1;
         }
-        first += TILE;
     }
 }
 
 /// `N` queries over one chunk: scores, online softmax, weighted values.
+struct Tile<'a, 'l, const N: usize> {
+    op: &'a Attention,
+    first: usize,
+    place: Place,
+    local: &'a mut Local<'l>,
+}
+
+impl<const N: usize> Kernel for Tile<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        tile::<S, N>(s, self.op, self.first, self.place, self.local);
+    }
+}
+
 #[inline(always)]
 fn tile<S: Simd, const N: usize>(
     s: S,
@@ -673,7 +685,9 @@ fn gather<S: Simd, const N: usize, const W: usize>(
             acc[n][w] = s.mul(s.splat(kept[n]), old);
         }
     }
-    let mut add = |values: &[f32], from: usize, to: usize| {
+    let shared = (values, place.low, place.path);
+    let path = (path_values, place.path, place.high);
+    for (values, from, to) in [shared, path] {
         for p in from..to {
             let row = &values[p * d + j..][..W * LANES];
             let mut v = [s.splat(0.0); W];
@@ -687,9 +701,7 @@ fn gather<S: Simd, const N: usize, const W: usize>(
                 }
             }
         }
-    };
-    add(values, place.low, place.path);
-    add(path_values, place.path, place.high);
+    }
     for n in 0..N {
         for w in 0..W {
             math::store(

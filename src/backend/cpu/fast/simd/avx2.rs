@@ -20,6 +20,7 @@ impl<const VNNI: bool> Avx2<VNNI> {
 
     /// Runs a kernel with the features enabled.
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx2,fma,f16c")]
         fn inner<K: Kernel, const VNNI: bool>(simd: Avx2<VNNI>, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -32,6 +33,7 @@ impl<const VNNI: bool> Avx2<VNNI> {
 impl Avx2<true> {
     /// As `enter`, with AVX-VNNI as well.
     pub fn enter_vnni<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
         fn inner<K: Kernel>(simd: Avx2<true>, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -68,6 +70,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type I = I;
 
     const BIAS8: i32 = if VNNI { 128 } else { 0 };
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        if VNNI { Avx2::<true>(()).enter_vnni(kernel) } else { Avx2::<false>(()).enter(kernel) }
+    }
 
     pairs! {
         add(a, b): F => F = _mm256_add_ps;
@@ -111,14 +119,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     fn half(self, a: I) -> F {
-        x86!({
-            let low = _mm256_set1_epi32(0xffff);
-            a.map(|a| {
-                let a = _mm256_and_si256(a, low);
-                let (low, high) = (_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
-                _mm256_cvtph_ps(_mm_packus_epi32(low, high))
-            })
-        })
+        x86!([half(a[0]), half(a[1])])
     }
     #[inline(always)]
     fn store_half(self, a: F, to: &mut Lanes<u16>) {
@@ -164,10 +165,9 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
                 0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, //
                 0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
             );
-            let [a, b] = a.map(|a| {
-                let a = _mm256_shuffle_epi8(a, pick);
-                _mm_unpacklo_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a))
-            });
+            let (a, b) = (_mm256_shuffle_epi8(a[0], pick), _mm256_shuffle_epi8(a[1], pick));
+            let a = _mm_unpacklo_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            let b = _mm_unpacklo_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256::<1>(b));
             _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_unpacklo_epi64(a, b));
         });
     }
@@ -200,41 +200,57 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     fn shl<const BY: u32>(self, a: I) -> I {
-        x86!(a.map(|a| _mm256_sll_epi32(a, _mm_cvtsi32_si128(BY as i32))))
+        x86!({
+            let by = _mm_cvtsi32_si128(BY as i32);
+            [_mm256_sll_epi32(a[0], by), _mm256_sll_epi32(a[1], by)]
+        })
     }
     #[inline(always)]
     fn shr<const BY: u32>(self, a: I) -> I {
-        x86!(a.map(|a| _mm256_srl_epi32(a, _mm_cvtsi32_si128(BY as i32))))
+        x86!({
+            let by = _mm_cvtsi32_si128(BY as i32);
+            [_mm256_srl_epi32(a[0], by), _mm256_srl_epi32(a[1], by)]
+        })
     }
     #[inline(always)]
     fn sar<const BY: u32>(self, a: I) -> I {
-        x86!(a.map(|a| _mm256_sra_epi32(a, _mm_cvtsi32_si128(BY as i32))))
+        x86!({
+            let by = _mm_cvtsi32_si128(BY as i32);
+            [_mm256_sra_epi32(a[0], by), _mm256_sra_epi32(a[1], by)]
+        })
     }
 
     #[inline(always)]
     fn dot4(self, bits: u32, acc: I, codes: [I; 4], x: &[u32; 4]) -> I {
-        x86!({
-            let x = x.map(|x| _mm256_set1_epi32(x as i32));
-            [0, 1].map(|h| {
-                let codes = codes.map(|c| c[h]);
-                if VNNI {
-                    dot_vnni(acc[h], codes, x)
-                } else {
-                    dot_maddubs(bits, acc[h], codes, x)
-                }
-            })
-        })
+        let mut out = acc;
+        for (h, out) in out.iter_mut().enumerate() {
+            let codes = [codes[0][h], codes[1][h], codes[2][h], codes[3][h]];
+            *out = x86!(if VNNI { dot_vnni(*out, codes, x) } else { dot_maddubs(bits, *out, codes, x) });
+        }
+        out
+    }
+}
+
+/// # Safety
+/// The processor has AVX2 and F16C.
+#[inline(always)]
+unsafe fn half(a: __m256i) -> __m256 {
+    // SAFETY: the caller's.
+    unsafe {
+        let a = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
+        let (low, high) = (_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+        _mm256_cvtph_ps(_mm_packus_epi32(low, high))
     }
 }
 
 /// # Safety
 /// The processor has AVX-VNNI.
 #[inline(always)]
-unsafe fn dot_vnni(acc: __m256i, codes: [__m256i; 4], x: [__m256i; 4]) -> __m256i {
+unsafe fn dot_vnni(acc: __m256i, codes: [__m256i; 4], x: &[u32; 4]) -> __m256i {
     let mut acc = acc;
     for j in 0..4 {
         // SAFETY: the caller's.
-        acc = unsafe { _mm256_dpbusd_avx_epi32(acc, codes[j], x[j]) };
+        acc = unsafe { _mm256_dpbusd_avx_epi32(acc, codes[j], _mm256_set1_epi32(x[j] as i32)) };
     }
     acc
 }
@@ -246,32 +262,33 @@ unsafe fn dot_vnni(acc: __m256i, codes: [__m256i; 4], x: [__m256i; 4]) -> __m256
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-unsafe fn dot_maddubs(bits: u32, acc: __m256i, codes: [__m256i; 4], x: [__m256i; 4]) -> __m256i {
+unsafe fn dot_maddubs(bits: u32, acc: __m256i, codes: [__m256i; 4], x: &[u32; 4]) -> __m256i {
     // SAFETY: the caller's.
     unsafe {
         let ones = _mm256_set1_epi16(1);
-        let widen = |pairs| _mm256_madd_epi16(pairs, ones);
-        let p: [__m256i; 4] = [0, 1, 2, 3].map(|j| {
-            if bits == 8 {
-                _mm256_maddubs_epi16(_mm256_abs_epi8(codes[j]), _mm256_sign_epi8(x[j], codes[j]))
+        let mut p = [_mm256_setzero_si256(); 4];
+        for j in 0..4 {
+            let x = _mm256_set1_epi32(x[j] as i32);
+            p[j] = if bits == 8 {
+                _mm256_maddubs_epi16(_mm256_abs_epi8(codes[j]), _mm256_sign_epi8(x, codes[j]))
             } else {
-                _mm256_maddubs_epi16(codes[j], x[j])
-            }
-        });
-        let sum = match bits {
-            8 => _mm256_add_epi32(
-                _mm256_add_epi32(widen(p[0]), widen(p[1])),
-                _mm256_add_epi32(widen(p[2]), widen(p[3])),
-            ),
-            6 => _mm256_add_epi32(
-                widen(_mm256_add_epi16(p[0], p[1])),
-                widen(_mm256_add_epi16(p[2], p[3])),
-            ),
-            _ => widen(_mm256_add_epi16(
-                _mm256_add_epi16(p[0], p[1]),
-                _mm256_add_epi16(p[2], p[3]),
-            )),
+                _mm256_maddubs_epi16(codes[j], x)
+            };
+        }
+        let (mut acc, mut j) = (acc, 0);
+        let together = match bits {
+            8 => 1,
+            6 => 2,
+            _ => 4,
         };
-        _mm256_add_epi32(acc, sum)
+        while j < 4 {
+            let mut pairs = p[j];
+            for p in &p[j + 1..j + together] {
+                pairs = _mm256_add_epi16(pairs, *p);
+            }
+            acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, ones));
+            j += together;
+        }
+        acc
     }
 }

@@ -27,6 +27,7 @@ impl Avx512 {
 
     /// Runs a kernel with the features enabled.
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c,fma")]
         fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -50,6 +51,12 @@ impl Simd for Avx512 {
     type I = __m512i;
 
     const BIAS8: i32 = 128;
+    const TILE: usize = 16;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        self.enter(kernel)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -95,16 +102,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn transpose(self, r: [__m512; 16]) -> [__m512; 16] {
         x86!({
-            let zip4 = |a, b, c, d| {
-                let (lo0, hi0) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-                let (lo1, hi1) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-                [
-                    _mm512_shuffle_ps::<0b01_00_01_00>(lo0, lo1),
-                    _mm512_shuffle_ps::<0b11_10_11_10>(lo0, lo1),
-                    _mm512_shuffle_ps::<0b01_00_01_00>(hi0, hi1),
-                    _mm512_shuffle_ps::<0b11_10_11_10>(hi0, hi1),
-                ]
-            };
             // `a[i]`, 128-bit part p: column 4p + i of rows 0..4; and so on.
             let a = zip4(r[0], r[1], r[2], r[3]);
             let b = zip4(r[4], r[5], r[6], r[7]);
@@ -235,5 +232,24 @@ impl Simd for Avx512 {
             ));
         }
         acc
+    }
+}
+
+/// Four rows, each of four parts of four: part `p` of result `i` is column `4 p + i` of the rows.
+///
+/// # Safety
+/// The processor has AVX-512 F.
+#[inline(always)]
+unsafe fn zip4(a: __m512, b: __m512, c: __m512, d: __m512) -> [__m512; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (lo0, hi0) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let (lo1, hi1) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        [
+            _mm512_shuffle_ps::<0b01_00_01_00>(lo0, lo1),
+            _mm512_shuffle_ps::<0b11_10_11_10>(lo0, lo1),
+            _mm512_shuffle_ps::<0b01_00_01_00>(hi0, hi1),
+            _mm512_shuffle_ps::<0b11_10_11_10>(hi0, hi1),
+        ]
     }
 }

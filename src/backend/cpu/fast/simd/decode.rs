@@ -128,7 +128,11 @@ formats! {
 #[inline(always)]
 fn words<S: Simd, const N: usize>(s: S, plane: &[Lanes<u32>], b: usize) -> [S::I; N] {
     let words: &[Lanes<u32>; N] = plane[N * b..][..N].try_into().expect("sliced to N");
-    words.each_ref().map(|w| s.load_words(w))
+    let mut out = [s.splat_int(0); N];
+    for i in 0..N {
+        out[i] = s.load_words(&words[i]);
+    }
+    out
 }
 
 #[inline(always)]
@@ -140,8 +144,8 @@ fn bytes<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
 fn nibbles<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
     let w: [S::I; 4] = words(s, g.codes, b);
     let mask = s.splat_int(0x0f0f_0f0f);
-    let [l0, l1, l2, l3] = w.map(|w| s.and(w, mask));
-    let [h0, h1, h2, h3] = w.map(|w| s.and(s.shr::<4>(w), mask));
+    let [l0, l1, l2, l3] = map!(4, w in w => s.and(w, mask));
+    let [h0, h1, h2, h3] = map!(4, w in w => s.and(s.shr::<4>(w), mask));
     [l0, l1, l2, l3, h0, h1, h2, h3]
 }
 
@@ -149,10 +153,10 @@ fn nibbles<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
 fn two_bits<S: Simd>(s: S, g: &Group<'_>, b: usize) -> [S::I; 8] {
     let w: [S::I; 2] = words(s, g.codes, b);
     let mask = s.splat_int(0x0303_0303);
-    let [a0, a1] = w.map(|w| s.and(w, mask));
-    let [b0, b1] = w.map(|w| s.and(s.shr::<2>(w), mask));
-    let [c0, c1] = w.map(|w| s.and(s.shr::<4>(w), mask));
-    let [d0, d1] = w.map(|w| s.and(s.shr::<6>(w), mask));
+    let [a0, a1] = map!(2, w in w => s.and(w, mask));
+    let [b0, b1] = map!(2, w in w => s.and(s.shr::<2>(w), mask));
+    let [c0, c1] = map!(2, w in w => s.and(s.shr::<4>(w), mask));
+    let [d0, d1] = map!(2, w in w => s.and(s.shr::<6>(w), mask));
     [a0, a1, b0, b1, c0, c1, d0, d1]
 }
 
@@ -273,12 +277,10 @@ fn half_scales_and_mins<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> 
     let (d, minus_dmin) = supers(s, g, b);
     let w = s.load_halves(&g.scale_halves[b]);
     let nibble = s.splat_int(15);
-    let part = |x| s.float(s.and(x, nibble));
     Scales {
-        a: [s.mul(d, part(w)), s.mul(d, part(s.shr::<8>(w)))],
-        m: [
-            s.mul(minus_dmin, part(s.shr::<4>(w))),
-            s.mul(minus_dmin, part(s.shr::<12>(w))),
-        ],
+        a: map!(2, x in [w, s.shr::<8>(w)] => s.mul(d, s.float(s.and(x, nibble)))),
+        m: map!(2, x in [s.shr::<4>(w), s.shr::<12>(w)] => {
+            s.mul(minus_dmin, s.float(s.and(x, nibble)))
+        }),
     }
 }

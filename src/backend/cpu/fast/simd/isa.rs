@@ -74,14 +74,24 @@ impl Isa {
 
     /// [`Simd::BIAS8`] of this instruction set.
     pub fn bias8(self) -> i32 {
-        struct Bias;
-        impl Kernel for Bias {
-            type Output = i32;
-            fn run<S: Simd>(self, _: S) -> i32 {
-                S::BIAS8
+        self.constants().0
+    }
+
+    /// [`Simd::TILE`] of this instruction set.
+    pub fn tile(self) -> usize {
+        self.constants().1
+    }
+
+    fn constants(self) -> (i32, usize) {
+        struct Constants;
+        impl Kernel for Constants {
+            type Output = (i32, usize);
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> (i32, usize) {
+                (S::BIAS8, S::TILE)
             }
         }
-        self.run(Bias)
+        self.run(Constants)
     }
 
     /// Runs `kernel` with this instruction set.

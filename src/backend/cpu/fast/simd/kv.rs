@@ -158,8 +158,8 @@ impl Kernel for WriteRows {
 /// One block as [`KvFormat::Q8_0`] defines it; gives its scale.
 #[inline(always)]
 fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> f16 {
-    let x = [0, 1].map(|h| math::load(s, &x[h * LANES..][..LANES]));
-    let abs = x.map(|x| s.from_bits(s.and(s.bits(x), s.splat_int(i32::MAX))));
+    let x = map!(2, h in [0, 1] => math::load(s, &x[h * LANES..][..LANES]));
+    let abs = map!(2, x in x => s.from_bits(s.and(s.bits(x), s.splat_int(i32::MAX))));
     let max = s.largest(s.max(abs[1], s.max(abs[0], s.splat(0.0))));
     let scale = f16::from_f32(max / 127.0);
     if scale == f16::ZERO {

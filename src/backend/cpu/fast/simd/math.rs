@@ -70,14 +70,6 @@ pub fn store<S: Simd>(s: S, x: S::F, to: &mut [f32]) {
     }
 }
 
-/// `y = f(y, x)`, sixteen elements at a time.
-#[inline(always)]
-pub fn zip<S: Simd>(s: S, y: &mut [f32], x: &[f32], f: impl Fn(S::F, S::F) -> S::F) {
-    for (y, x) in y.chunks_mut(LANES).zip(x.chunks(LANES)) {
-        store(s, f(load(s, y), load(s, x)), y);
-    }
-}
-
 /// Sum of squares: sixteen lanes times four accumulators, then folded.
 #[inline(always)]
 pub fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
+    Isa,
     decode::Decode,
     panels::{Block, Fold, PackF32, PackQ8, Panel},
     product::{
-        Finish, ProductF32, ProductQ8, WIDEST_F32, WIDEST_Q8, product_f32, product_q8, with_decoder,
+        Finish, ProductF32, ProductQ8, WIDEST_F32, product_f32, product_q8, with_decoder,
     },
     stage::{Stage, Stages},
     tensor::Tensor,
@@ -53,7 +54,7 @@ fn pack(op: &QMatMul) -> Pack {
 }
 
 /// Stages of a matrix product.
-pub fn qmatmul(op: &QMatMul, threads: usize) -> BackendResult<Stages> {
+pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> {
     let layout = op.w.layout;
     let (m, k, pack) = (op.m(), layout.k, pack(op));
     let x = Tensor::<f32>::new(&op.x)?;
@@ -65,8 +66,8 @@ pub fn qmatmul(op: &QMatMul, threads: usize) -> BackendResult<Stages> {
         then: op.then,
     };
     let (widest, row_bytes) = match pack {
-        Pack::Q8 { .. } => (WIDEST_Q8, k / BLOCK * size_of::<Block>()),
-        Pack::F32 => (WIDEST_F32, k * size_of::<f32>()),
+        Pack::Q8 { .. } => (isa.tile(), k / BLOCK * size_of::<Block>()),
+        Pack::F32 => (isa.tile().min(WIDEST_F32), k * size_of::<f32>()),
     };
     let panels: Arc<[Panel]> = Panel::cut(m, widest).into();
     let padded: usize = panels.iter().map(|p| p.width).sum();
@@ -81,11 +82,11 @@ pub fn qmatmul(op: &QMatMul, threads: usize) -> BackendResult<Stages> {
                 let out = unsafe { context.scratch.part::<Block>(first, count) };
                 let fold = match fold {
                     Fold::Offset(offset) if layout.format == QuantFormat::Q8_0 => {
-                        Fold::Offset(offset + context.isa.bias8())
+                        Fold::Offset(offset + isa.bias8())
                     }
                     fold => fold,
                 };
-                context.isa.run(PackQ8 {
+                isa.run(PackQ8 {
                     x,
                     panel,
                     fold,
@@ -126,7 +127,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize) -> BackendResult<Stages> {
                         groups,
                         finish,
                     };
-                    product_q8(context.isa, p);
+                    product_q8(isa, p);
                 }
                 Pack::F32 => {
                     let x = context.scratch.part::<f32>(0, padded * k);
@@ -138,7 +139,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize) -> BackendResult<Stages> {
                         groups,
                         finish,
                     };
-                    product_f32(context.isa, p);
+                    product_f32(isa, p);
                 }
             }
         }

@@ -7,8 +7,18 @@
 //! gives the same bits**, and the tests compare them exactly.
 //!
 //! A kernel is a [`Kernel`]; [`Isa::run`] enters it once with the right target features enabled,
-//! and everything below is `#[inline(always)]` into that frame. This is how `pulp` does it; a crate
+//! and everything below is `#[inline(always)]` into that frame, **without closures around SIMD**: a
+//! closure does not inherit target features. This is how `pulp` does it; a crate
 //! was decided against because none offers four-byte integer dot products.
+
+/// An array of 2, 4 or 8 results, spelt out: `map!(4, x in array => expression)`. A closure would not
+/// have the caller's target features, and the intrinsics in it would become calls.
+macro_rules! map {
+    (@at $a:ident $x:ident $e:expr; $($i:literal)+) => { [$({ let $x = $a[$i]; $e }),+] };
+    (2, $x:ident in $a:expr => $e:expr) => {{ let a = $a; map!(@at a $x $e; 0 1) }};
+    (4, $x:ident in $a:expr => $e:expr) => {{ let a = $a; map!(@at a $x $e; 0 1 2 3) }};
+    (8, $x:ident in $a:expr => $e:expr) => {{ let a = $a; map!(@at a $x $e; 0 1 2 3 4 5 6 7) }};
+}
 
 mod isa;
 pub mod math;
@@ -61,6 +71,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// instruction wants unsigned codes, else 0.
     const BIAS8: i32;
 
+    /// Accumulators that fit the registers beside a block's codes, at least 1: wider tiles are not
+    /// even compiled.
+    const TILE: usize;
+
+    /// Runs a kernel in a frame of its own, so that it is compiled once and not at each place.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
+
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::F;
     /// Loads sixteen f32.
@@ -100,10 +117,18 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn transpose(self, rows: [Self::F; LANES]) -> [Self::F; LANES] {
         let mut from = [[0.0; LANES]; LANES];
-        for (to, row) in from.iter_mut().zip(rows) {
-            self.store(row, to);
+        for i in 0..LANES {
+            self.store(rows[i], &mut from[i]);
         }
-        std::array::from_fn(|i| self.load(&std::array::from_fn(|j| from[j][i])))
+        let mut out = rows;
+        for i in 0..LANES {
+            let mut column = [0.0; LANES];
+            for j in 0..LANES {
+                column[j] = from[j][i];
+            }
+            out[i] = self.load(&column);
+        }
+        out
     }
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Lanes, Simd};
+use super::{Kernel, Lanes, Simd, portable::outlined};
 
 /// Baseline NEON.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,12 @@ impl Simd for Neon {
     type I = I;
 
     const BIAS8: i32 = 0;
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        outlined(self, kernel)
+    }
 
     quads! {
         add(a, b): F => F = vaddq_f32;

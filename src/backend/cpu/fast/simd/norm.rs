@@ -51,7 +51,9 @@ impl Kernel for AddTo<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        math::zip(s, self.x, self.r, |x, r| s.add(x, r));
+        for (x, r) in self.x.chunks_mut(LANES).zip(self.r.chunks(LANES)) {
+            math::store(s, s.add(math::load(s, x), math::load(s, r)), x);
+        }
     }
 }
 
@@ -69,7 +71,9 @@ impl Kernel for HeadNorm<'_> {
     fn run<S: Simd>(self, s: S) {
         for head in self.x.chunks_exact_mut(self.weight.len()) {
             let factor = s.splat(factor(s, head, self.eps));
-            math::zip(s, head, self.weight, |x, w| s.mul(s.mul(x, factor), w));
+            for (x, w) in head.chunks_mut(LANES).zip(self.weight.chunks(LANES)) {
+                math::store(s, s.mul(s.mul(math::load(s, x), factor), math::load(s, w)), x);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Input rows of a matrix product, in the order in which the kernels read them.
 //!
-//! Rows are cut into *panels* of 1, 2, 4, 8 or 16, and a panel interleaves its rows block by block, so
+//! Rows are cut into *panels* of 1, 4 or 16, and a panel interleaves its rows block by block, so
 //! that a kernel reads one stream at constant displacements. How rows are cut depends on M, but a
 //! row's own numbers and the order of its sum do not.
 
@@ -14,26 +14,24 @@ pub struct Panel {
     pub first: usize,
     /// Rows that exist.
     pub rows: usize,
-    /// Rows with padding: a power of two, at most the widest tile.
+    /// Rows with padding: 1, 4 or 16, at most the widest tile.
     pub width: usize,
     /// Rows of earlier panels, with their padding.
     pub at: usize,
 }
 
 impl Panel {
-    /// Cuts `m` rows into panels of at most `widest` rows, a power of two. A panel is padded where
+    /// Cuts `m` rows into panels of at most `widest` rows, a power of four. A panel is padded where
     /// at most a quarter of it is padding; a pass over the weights costs more than that.
     pub fn cut(m: usize, widest: usize) -> Vec<Self> {
         let mut panels = vec![];
         let (mut first, mut at) = (0, 0);
         while first < m {
             let left = m - first;
-            let up = left.next_power_of_two();
-            let width = if up <= widest && 4 * left >= 3 * up {
-                up
-            } else {
-                widest.min(1 << left.ilog2())
-            };
+            let mut width = widest;
+            while width > 1 && 4 * left < 3 * width {
+                width /= 4;
+            }
             let rows = left.min(width);
             panels.push(Self {
                 first,
@@ -111,7 +109,7 @@ fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block 
     let (x, _) = x.as_chunks::<LANES>();
     let x = [s.load(&x[0]), s.load(&x[1])];
     let magnitude = s.splat_int(i32::MAX);
-    let abs = x.map(|x| s.from_bits(s.and(s.bits(x), magnitude)));
+    let abs = map!(2, x in x => s.from_bits(s.and(s.bits(x), magnitude)));
     // `max` gives its second operand for NaN, so NaN does not count.
     let max = s.largest(s.max(abs[1], s.max(abs[0], s.splat(0.0))));
     if max < TINY {
@@ -179,14 +177,14 @@ mod tests {
                 let (mut first, mut at) = (0, 0);
                 for p in &panels {
                     assert_eq!((p.first, p.at), (first, at));
-                    assert!(p.rows <= p.width && p.width <= widest && p.width.is_power_of_two());
+                    assert!(p.rows <= p.width && p.width <= widest && [1, 4, 16].contains(&p.width));
                     (first, at) = (first + p.rows, at + p.width);
                 }
                 assert_eq!(first, m);
                 assert!(at <= m + 4);
             }
         }
-        assert_eq!(Panel::cut(7, 16).len(), 1);
+        assert_eq!(Panel::cut(7, 16).len(), 2);
         assert_eq!(Panel::cut(512, 16).len(), 32);
     }
 }

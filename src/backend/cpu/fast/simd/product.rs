@@ -22,8 +22,6 @@ use crate::{
     quant::{BLOCK, Layout, QuantFormat},
 };
 
-/// Rows of the widest panel of 8-bit rows; 16 accumulators fill half of AVX-512's registers.
-pub const WIDEST_Q8: usize = 16;
 /// Rows of the widest panel of f32 rows, with four accumulators each.
 pub const WIDEST_F32: usize = 4;
 
@@ -90,11 +88,12 @@ impl<D: Decode> Kernel for TypedQ8<'_, D> {
         for panel in p.panels {
             let x = &p.x[panel.at * blocks..][..panel.width * blocks];
             match panel.width {
-                1 => p.panel::<S, D, 1>(s, panel, x),
-                2 => p.panel::<S, D, 2>(s, panel, x),
-                4 => p.panel::<S, D, 4>(s, panel, x),
-                8 => p.panel::<S, D, 8>(s, panel, x),
-                _ => p.panel::<S, D, WIDEST_Q8>(s, panel, x),
+                16 if S::TILE >= 16 => p.panel::<S, D, 16>(s, panel, x),
+                4 if S::TILE >= 4 => p.panel::<S, D, 4>(s, panel, x),
+                width => {
+                    debug_assert_eq!(width, 1, "panels are cut for the instruction set");
+                    p.panel::<S, D, 1>(s, panel, x);
+                }
             }
         }
     }
@@ -120,14 +119,14 @@ fn tile_q8<S: Simd, D: Decode, const T: usize>(s: S, g: &Group<'_>, x: &[[Block;
         let mut q = D::quads(s, g, b);
         if D::BITS == 8 && S::BIAS8 != 0 {
             // Adding 128 to a signed byte flips its top bit.
-            q = q.map(|q| s.xor(q, s.splat_int(0x8080_8080_u32 as i32)));
+            q = map!(8, q in q => s.xor(q, s.splat_int(0x8080_8080_u32 as i32)));
         }
         let scales = D::scales(s, g, b);
         for (acc, x) in acc.iter_mut().zip(x) {
             let d = s.splat(x.scale);
-            let start = |h: usize| s.splat_int(if D::MINIMA { 0 } else { x.fold[h] as i32 });
-            let low = s.dot4(D::BITS, start(0), [q[0], q[1], q[2], q[3]], &x.codes[0]);
-            let start = if D::HALVES { start(1) } else { low };
+            let start = if D::MINIMA { [0; 2] } else { [x.fold[0] as i32, x.fold[1] as i32] };
+            let low = s.dot4(D::BITS, s.splat_int(start[0]), [q[0], q[1], q[2], q[3]], &x.codes[0]);
+            let start = if D::HALVES { s.splat_int(start[1]) } else { low };
             let high = s.dot4(D::BITS, start, [q[4], q[5], q[6], q[7]], &x.codes[1]);
             if D::HALVES {
                 *acc = s.fma(s.mul(s.float(low), d), scales.a[0], *acc);
@@ -194,7 +193,7 @@ impl<D: Decode> Values for D {
             ]
         };
         let (a, m) = (u.scales.a[q / 4], u.scales.m[q / 4]);
-        codes.map(|c| {
+        map!(4, c in codes => {
             let c = s.float(s.add_int(c, s.splat_int(-D::OFFSET)));
             let value = s.mul(a, c);
             if D::MINIMA { s.add(value, m) } else { value }
@@ -235,12 +234,12 @@ plain! {
 #[inline(always)]
 fn f32_quad<S: Simd>(s: S, words: &[Lanes<u32>], quad: usize) -> [S::F; 4] {
     let w: &[Lanes<u32>; 4] = words[4 * quad..][..4].try_into().expect("sliced to 4");
-    w.each_ref().map(|w| s.from_bits(s.load_words(w)))
+    map!(4, w in w => s.from_bits(s.load_words(&w)))
 }
 
 #[inline(always)]
 fn f16_quad<S: Simd>(s: S, words: &[Lanes<u32>], quad: usize) -> [S::F; 4] {
-    let [v, w] = [0, 1].map(|i| s.load_words(&words[2 * quad + i]));
+    let [v, w] = map!(2, i in [0, 1] => s.load_words(&words[2 * quad + i]));
     [
         s.half(v),
         s.half(s.shr::<16>(v)),
@@ -251,15 +250,10 @@ fn f16_quad<S: Simd>(s: S, words: &[Lanes<u32>], quad: usize) -> [S::F; 4] {
 
 #[inline(always)]
 fn bf16_quad<S: Simd>(s: S, words: &[Lanes<u32>], quad: usize) -> [S::F; 4] {
-    let [v, w] = [0, 1].map(|i| s.load_words(&words[2 * quad + i]));
+    let [v, w] = map!(2, i in [0, 1] => s.load_words(&words[2 * quad + i]));
     let high = s.splat_int(0xffff_0000_u32 as i32);
-    [
-        s.shl::<16>(v),
-        s.and(v, high),
-        s.shl::<16>(w),
-        s.and(w, high),
-    ]
-    .map(|x| s.from_bits(x))
+    let bits = [s.shl::<16>(v), s.and(v, high), s.shl::<16>(w), s.and(w, high)];
+    map!(4, x in bits => s.from_bits(x))
 }
 
 /// Some groups of a product with f32 rows.
@@ -291,9 +285,11 @@ impl<V: Values> Kernel for TypedF32<'_, V> {
         for panel in p.panels {
             let x = &p.x[panel.at * p.layout.k..][..panel.width * p.layout.k];
             match panel.width {
-                1 => p.panel::<S, V, 1>(s, panel, x),
-                2 => p.panel::<S, V, 2>(s, panel, x),
-                _ => p.panel::<S, V, WIDEST_F32>(s, panel, x),
+                4 if S::TILE >= 4 => p.panel::<S, V, 4>(s, panel, x),
+                width => {
+                    debug_assert_eq!(width, 1, "panels are cut for the instruction set");
+                    p.panel::<S, V, 1>(s, panel, x);
+                }
             }
         }
     }
@@ -326,7 +322,11 @@ fn tile_f32<S: Simd, V: Values, const T: usize>(s: S, g: &Group<'_>, x: &[[f32; 
             }
         }
     }
-    acc.map(|[a, b, c, d]| s.add(s.add(a, b), s.add(c, d)))
+    let mut out = [s.splat(0.0); T];
+    for (out, [a, b, c, d]) in out.iter_mut().zip(acc) {
+        *out = s.add(s.add(a, b), s.add(c, d));
+    }
+    out
 }
 
 /// Runs `$body` with `$d` bound to the decoder of a quantised format, or returns what `$plain` says.
