@@ -30,8 +30,10 @@ struct Report {
     schema: u32,
     file: String,
     format: String,
-    /// The model's configuration, or why it has none that we can run.
-    config: Result<serde_json::Value, String>,
+    /// The model's configuration, if it is one that we can run.
+    config: Option<serde_json::Value>,
+    /// Why it cannot be run.
+    unsupported: Option<String>,
     metadata: Vec<Entry>,
     tensors: Vec<Tensor>,
 }
@@ -45,14 +47,14 @@ pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(stdout, "{}: {}", report.file, report.format)?;
-    match &report.config {
-        Ok(config) => {
-            writeln!(stdout, "\nconfiguration")?;
-            for (key, value) in config.as_object().into_iter().flatten() {
-                writeln!(stdout, "  {key:<40} {value}")?;
-            }
+    if let Some(config) = &report.config {
+        writeln!(stdout, "\nconfiguration")?;
+        for (key, value) in config.as_object().into_iter().flatten() {
+            writeln!(stdout, "  {key:<40} {value}")?;
         }
-        Err(reason) => writeln!(stdout, "\ncannot be run: {reason}")?,
+    }
+    if let Some(reason) = &report.unsupported {
+        writeln!(stdout, "\ncannot be run: {reason}")?;
     }
     if !report.metadata.is_empty() {
         writeln!(stdout, "\nmetadata")?;
@@ -79,9 +81,9 @@ pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
 }
 
 fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
-    let config = match source.config() {
-        Ok(config) => Ok(serde_json::to_value(&config)?),
-        Err(error) => Err(error.to_string()),
+    let (config, unsupported) = match source.config() {
+        Ok(config) => (Some(serde_json::to_value(&config)?), None),
+        Err(error) => (None, Some(error.to_string())),
     };
     let (format, metadata) = match source.gguf() {
         Some(gguf) => {
@@ -103,7 +105,7 @@ fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
             bytes: tensor.bytes,
         })
         .collect();
-    Ok(Report { schema: 1, file: args.file.display().to_string(), format, config, metadata, tensors })
+    Ok(Report { schema: 1, file: args.file.display().to_string(), format, config, unsupported, metadata, tensors })
 }
 
 /// A value as text; arrays by type and length.

@@ -32,11 +32,6 @@ impl Term {
         self.progress
     }
 
-    /// Statistics after an answer are wanted.
-    pub(super) fn verbose(&self) -> bool {
-        self.verbose > 0
-    }
-
     /// A message for the user on stderr.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {

@@ -61,7 +61,7 @@ impl fmt::Display for DeviceSpec {
 
 /// All devices of this machine: the CPU paths, then wgpu's adapters, hardware first.
 pub fn list_adapters(threads: Option<usize>) -> Result<Vec<AdapterReport>> {
-    let mut all = vec![Cpu::reference().adapter().clone(), Cpu::reference().adapter().clone()];
+    let mut all = vec![open_cpu(threads)?.adapter().clone(), Cpu::reference().adapter().clone()];
     all.extend(wgpu_adapters());
     Ok(all)
 }
@@ -72,7 +72,7 @@ pub fn list_adapters(threads: Option<usize>) -> Result<Vec<AdapterReport>> {
 /// [`BackendError::NoAdapter`] if there is no such device, saying what there is.
 pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn Backend>> {
     match spec {
-        DeviceSpec::Cpu => Ok(Arc::new(Cpu::reference())),
+        DeviceSpec::Cpu => open_cpu(threads),
         DeviceSpec::Reference => Ok(Arc::new(Cpu::reference())),
         DeviceSpec::Cuda(_) => Err(missing(spec, "this build has no CUDA backend")),
         DeviceSpec::Wgpu(Some(index)) => open_wgpu(spec, index),
@@ -82,7 +82,7 @@ pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn B
         },
         DeviceSpec::Auto => match first_hardware() {
             Some(index) => open_wgpu(spec, index),
-            None => Ok(Arc::new(Cpu::reference())),
+            None => open_cpu(threads),
         },
     }
 }
@@ -116,6 +116,12 @@ pub fn open_variants(
     let backend = open_device(spec, threads)?;
     let label = format!("{} {}", backend.adapter().selector, backend.adapter().name);
     Ok(vec![(label, backend)])
+}
+
+/// The fast CPU path on `threads`, or on one a core.
+fn open_cpu(threads: Option<usize>) -> Result<Arc<dyn Backend>> {
+    // Zero stands for one a core.
+    Ok(Arc::new(Cpu::fast(threads.unwrap_or(0))?))
 }
 
 fn missing(spec: DeviceSpec, reason: &str) -> Error {

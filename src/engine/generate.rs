@@ -116,6 +116,8 @@ impl Engine {
         let mut ids = Vec::new();
         let mut first_token = None;
         let limit = request.max_tokens.unwrap_or(usize::MAX);
+        // Within the loop the flag is looked at in one place, so that what was generated is kept.
+        let never = AtomicBool::new(false);
         let stop_reason = loop {
             if ids.len() >= limit {
                 break StopReason::Length;
@@ -143,7 +145,7 @@ impl Engine {
             if history.len() > self.context() {
                 break StopReason::Context;
             }
-            (stat, logits) = self.extend_last(&[token], want, cancel)?;
+            (stat, logits) = self.extend_last(&[token], want, &never)?;
         };
         if stop_reason != StopReason::Stop {
             out.finish(on_event);

@@ -1,0 +1,395 @@
+//! The built binary on a tiny model: output, errors, exit codes, JSON.
+
+#[path = "support/command.rs"]
+mod command;
+
+use std::{
+    io::{Read as _, Write as _},
+    path::PathBuf,
+    process::Stdio,
+};
+
+use command::{Sandbox, outcome};
+use coppice::{format::gguf::Writer, quant::QuantFormat};
+use serde_json::Value;
+
+const WIDTH: usize = 64;
+const FEED_FORWARD: usize = 128;
+const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n\
+    {{ message.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
+
+/// GPT-2's characters for the 256 bytes.
+fn byte_tokens() -> Vec<String> {
+    let printable = |b: u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
+    let mut next = 256;
+    (0..256u32)
+        .map(|byte| {
+            let point = if printable(byte) {
+                byte
+            } else {
+                next += 1;
+                next - 1
+            };
+            char::from_u32(point).expect("below the surrogates").to_string()
+        })
+        .collect()
+}
+
+/// A Llama of one layer over bytes, with a chat template.
+fn tiny_model(sandbox: &Sandbox) -> PathBuf {
+    let mut tokens = byte_tokens();
+    tokens.extend(["<|im_start|>", "<|im_end|>"].map(str::to_owned));
+    let mut types = vec![1; 256];
+    types.extend([3, 3]);
+    let vocab = tokens.len();
+    let mut w = Writer::new("llama");
+    w.u32("llama.block_count", 1)
+        .u32("llama.embedding_length", WIDTH as u32)
+        .u32("llama.feed_forward_length", FEED_FORWARD as u32)
+        .u32("llama.attention.head_count", 4)
+        .u32("llama.attention.head_count_kv", 2)
+        .u32("llama.context_length", 128)
+        .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+        .f32("llama.rope.freq_base", 10_000.0)
+        .string("tokenizer.ggml.model", "gpt2")
+        .string("tokenizer.ggml.pre", "gpt-2")
+        .strings("tokenizer.ggml.tokens", &tokens)
+        .strings::<&str>("tokenizer.ggml.merges", &[])
+        .ints("tokenizer.ggml.token_type", &types)
+        .u32("tokenizer.ggml.eos_token_id", 257)
+        .bool("tokenizer.ggml.add_bos_token", false)
+        .string("tokenizer.chat_template", TEMPLATE);
+    let mut seed = 1u32;
+    let mut matrix = |w: &mut Writer, name: &str, n: usize, k: usize| {
+        let values: Vec<f32> = (0..n * k)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((seed >> 8) as f32 / (1 << 24) as f32 - 0.5) * 0.4
+            })
+            .collect();
+        let mut bytes = Vec::new();
+        QuantFormat::Q8_0.quantize(&values, &mut bytes).expect("whole blocks of finite values");
+        w.tensor(name, [n, k], QuantFormat::Q8_0, &bytes);
+    };
+    matrix(&mut w, "token_embd.weight", vocab, WIDTH);
+    for (name, n, k) in [
+        ("attn_q", WIDTH, WIDTH),
+        ("attn_k", WIDTH / 2, WIDTH),
+        ("attn_v", WIDTH / 2, WIDTH),
+        ("attn_output", WIDTH, WIDTH),
+        ("ffn_gate", FEED_FORWARD, WIDTH),
+        ("ffn_up", FEED_FORWARD, WIDTH),
+        ("ffn_down", WIDTH, FEED_FORWARD),
+    ] {
+        matrix(&mut w, &format!("blk.0.{name}.weight"), n, k);
+    }
+    for name in ["blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"] {
+        w.tensor_f32(name, [WIDTH], &[1.0; WIDTH]);
+    }
+    let path = sandbox.path().join("tiny.gguf");
+    w.write(&path).expect("the folder can be written");
+    path
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// Runs with the tiny model on a device.
+fn on(sandbox: &Sandbox, device: &str, args: &[&str]) -> command::Outcome {
+    let model = tiny_model(sandbox);
+    let model = model.to_str().expect("a UTF-8 path");
+    sandbox.run(args.iter().copied().chain(["-m", model, "--device", device]))
+}
+
+#[test]
+fn help_names_every_verb_and_the_exit_codes() {
+    let help = Sandbox::new().run(["--help"]);
+    assert_eq!(help.code, Some(0));
+    for word in ["run", "chat", "pull", "bench", "perplexity", "gpu-test", "Exit codes"] {
+        assert!(help.stdout.contains(word), "`{word}` is missing");
+    }
+}
+
+#[test]
+fn every_flag_of_every_verb_is_explained() {
+    let sandbox = Sandbox::new();
+    for verb in ["run", "chat", "pull", "perplexity", "logits", "bench", "tokenize", "inspect", "devices", "gpu-test"] {
+        let help = sandbox.run([verb, "--help"]);
+        assert_eq!(help.code, Some(0), "{verb}");
+        let lines: Vec<&str> = help.stdout.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let flag = line.trim_start();
+            if !flag.starts_with('-') || flag.starts_with("- ") {
+                continue;
+            }
+            let here = flag.split("  ").nth(1).is_some_and(|text| !text.trim().is_empty());
+            let below = lines.get(i + 1).is_some_and(|next| !next.trim().is_empty());
+            assert!(here || below, "{verb}: `{flag}` has no explanation");
+        }
+    }
+}
+
+#[test]
+fn words_that_are_off_are_usage_errors() {
+    let sandbox = Sandbox::new();
+    for args in [
+        &["run", "--no-such-flag"][..],
+        &["frobnicate"],
+        &["run", "-p", "x", "--temp", "warm"],
+        &["run", "-p", "x", "--temp", "-1"],
+        &["run", "-p", "x", "--device", "gpu"],
+        &["run", "-p", "x", "--threads", "0"],
+        &["logits"],
+    ] {
+        let run = sandbox.run(args);
+        assert_eq!(run.code, Some(2), "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.is_empty() && run.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_here_has_its_own_exit_code() {
+    let sandbox = Sandbox::new();
+    for device in ["cuda", "wgpu:99"] {
+        let run = on(&sandbox, device, &["run", "-p", "x"]);
+        assert_eq!(run.code, Some(3), "{}", run.stderr);
+        assert!(run.stderr.contains("hint: `coppice devices`"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn json_holds_ids_text_and_timings() {
+    let sandbox = Sandbox::new();
+    let run = on(&sandbox, "cpu", &["run", "-p", "hi", "--raw", "-n", "5", "--ignore-eos", "--temp", "0", "--json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let report = json(&run.stdout);
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["prompt_ids"], serde_json::json!([104, 105]));
+    assert_eq!(report["output_ids"].as_array().map(Vec::len), Some(5));
+    assert_eq!(report["stop_reason"], "length");
+    for name in ["cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms", "prompt_per_second",
+        "predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second"] {
+        assert!(report["timings"][name].is_number(), "{name} is missing");
+    }
+    assert_eq!(report["timings"]["prompt_n"], 2);
+    assert_eq!(report["timings"]["predicted_n"], 5);
+}
+
+#[test]
+fn text_is_the_same_on_any_number_of_threads_and_for_a_seed() {
+    let sandbox = Sandbox::new();
+    let ids = |device: &str, extra: &[&str]| {
+        let args = ["run", "-p", "once upon", "--raw", "-n", "24", "--ignore-eos", "--json"];
+        let args: Vec<&str> = args.iter().chain(extra).copied().collect();
+        let run = on(&sandbox, device, &args);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        json(&run.stdout)["output_ids"].clone()
+    };
+    let greedy = ids("cpu", &["--temp", "0", "--threads", "1"]);
+    assert_eq!(greedy, ids("cpu", &["--temp", "0", "--threads", "3"]));
+    let seeded = ids("cpu", &["--seed", "7", "--threads", "1"]);
+    assert_eq!(seeded, ids("cpu", &["--seed", "7", "--threads", "2"]));
+    assert_ne!(seeded, ids("cpu", &["--seed", "8"]));
+    let exact = ids("reference", &["--temp", "0", "--kv", "f32"]);
+    assert_eq!(exact, ids("cpu", &["--temp", "0", "--kv", "f32", "--activations", "f32"]));
+}
+
+#[test]
+fn a_full_context_is_a_clear_stop() {
+    let sandbox = Sandbox::new();
+    let run = on(&sandbox, "cpu", &["run", "-p", "abcd", "--raw", "--ctx", "16", "--ignore-eos", "--json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let report = json(&run.stdout);
+    assert_eq!(report["stop_reason"], "context");
+    // Four prompt tokens fill the context with twelve more; the next is predicted and not computed.
+    assert_eq!(report["output_ids"].as_array().map(Vec::len), Some(13));
+    assert!(run.stderr.contains("raise --ctx"), "{}", run.stderr);
+    let long = on(&sandbox, "cpu", &["run", "-p", "a prompt that is longer", "--raw", "--ctx", "16"]);
+    assert_eq!(long.code, Some(2));
+    assert!(long.stderr.contains("the prompt has 23 tokens, the context 16"), "{}", long.stderr);
+}
+
+#[test]
+fn a_prompt_comes_from_a_file_or_standard_input() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path().join("prompt.txt");
+    std::fs::write(&file, "from a file").expect("the folder can be written");
+    let path = file.to_str().expect("a UTF-8 path");
+    let args = ["run", "--raw", "--temp", "0", "-n", "4", "--json", "-f"];
+    let from_file = on(&sandbox, "cpu", &[&args[..], &[path]].concat());
+    let model = tiny_model(&sandbox);
+    let mut child = sandbox
+        .command(args.iter().copied().chain(["-", "--device", "cpu", "-m"]))
+        .arg(&model)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    child.stdin.take().expect("piped").write_all(b"from a file").expect("it reads");
+    let from_stdin = outcome(child.wait_with_output().expect("it ends"));
+    assert_eq!(from_file.code, Some(0), "{}", from_file.stderr);
+    assert_eq!(json(&from_file.stdout)["output_ids"], json(&from_stdin.stdout)["output_ids"]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let sandbox = Sandbox::new();
+    let model = tiny_model(&sandbox);
+    let mut child = sandbox
+        .command(["run", "-p", "x", "--raw", "--ignore-eos", "--device", "cpu", "-m"])
+        .arg(&model)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdout = child.stdout.take().expect("piped");
+    let mut first = [0];
+    stdout.read_exact(&mut first).expect("it writes something");
+    drop(stdout);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn chat_answers_lines_and_keeps_the_conversation() {
+    let sandbox = Sandbox::new();
+    let model = tiny_model(&sandbox);
+    let mut child = sandbox
+        .command(["chat", "-n", "3", "--seed", "1", "--device", "cpu", "-v", "-m"])
+        .arg(&model)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let script = "hello\n/nonsense\nand again\n/save talk.md\n/save talk.md\n/quit\n";
+    child.stdin.take().expect("piped").write_all(script.as_bytes()).expect("it reads");
+    let chat = outcome(child.wait_with_output().expect("it ends"));
+    assert_eq!(chat.code, Some(0), "{}", chat.stderr);
+    assert!(chat.stderr.contains("there is no `/nonsense`"), "{}", chat.stderr);
+    let saved = std::fs::read_to_string(sandbox.path().join("talk.md")).expect("it was saved");
+    assert!(saved.contains("## user\n\nhello") && saved.contains("## user\n\nand again"));
+    assert_eq!(saved.matches("## assistant").count(), 2);
+    assert!(chat.stderr.contains("cannot write talk.md"), "a saved file must not be overwritten");
+    let reused = chat.stderr.lines().filter(|line| line.contains("from the cache")).nth(1);
+    assert!(reused.is_some_and(|line| !line.contains("(0 from the cache)")), "{}", chat.stderr);
+}
+
+#[test]
+fn perplexity_and_logits_agree_with_each_other() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.path().join("text.txt");
+    std::fs::write(&text, "abc").expect("the folder can be written");
+    let path = text.to_str().expect("a UTF-8 path");
+    let scored = on(&sandbox, "cpu", &["perplexity", "-f", path, "--ctx", "16", "--json"]);
+    assert_eq!(scored.code, Some(0), "{}", scored.stderr);
+    let report = json(&scored.stdout);
+    assert_eq!((&report["scored"], &report["windows"]), (&2.into(), &1.into()));
+    let nll = |ids: &str, next: u32| {
+        let run = on(&sandbox, "cpu", &["logits", "--ids", ids, "--top", "258", "--json"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let report = json(&run.stdout);
+        let top = report["top"].as_array().expect("a list").clone();
+        let total: f64 = top.iter().map(|e| e["logprob"].as_f64().expect("a number").exp()).sum();
+        assert!((total - 1.0).abs() < 1e-6, "probabilities sum to {total}");
+        let entry = top.iter().find(|entry| entry["id"] == next).expect("all ids are there");
+        -entry["logprob"].as_f64().expect("a number")
+    };
+    let mean = (nll("97", 98) + nll("97,98", 99)) / 2.0;
+    let got = report["mean_nll"].as_f64().expect("a number");
+    assert!((got - mean).abs() < 1e-6, "{got} against {mean}");
+}
+
+#[test]
+fn ids_beyond_the_vocabulary_are_refused() {
+    let run = on(&Sandbox::new(), "cpu", &["logits", "--ids", "1,9999"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("token 9999 at position 1"), "{}", run.stderr);
+}
+
+#[test]
+fn bench_reports_every_row_count() {
+    let args = ["bench", "-p", "8", "-n", "4", "--depth", "8", "--rows", "1,3,8", "-r", "2", "-o", "json"];
+    let bench = on(&Sandbox::new(), "cpu", &args);
+    assert_eq!(bench.code, Some(0), "{}", bench.stderr);
+    let report = json(&bench.stdout);
+    let rows: Vec<_> = report["verify"].as_array().expect("a list").iter().map(|v| v["rows"].clone()).collect();
+    assert_eq!(rows, [1, 3, 8]);
+    assert!(report["prompt"]["tokens_per_second"].as_f64().is_some_and(|x| x > 0.0));
+    assert!(report["decode"]["median_ms"].as_f64().is_some_and(|x| x > 0.0));
+}
+
+#[test]
+fn tokenize_prints_ids_and_pieces() {
+    let sandbox = Sandbox::new();
+    let model = tiny_model(&sandbox);
+    let file = sandbox.path().join("text.txt");
+    std::fs::write(&file, "é<|im_end|>").expect("the folder can be written");
+    let run = outcome(
+        sandbox.command(["tokenize", "--json", "-m"]).arg(&model).arg("-f").arg(&file).output().expect("it runs"),
+    );
+    assert_eq!(json(&run.stdout)["ids"], serde_json::json!([195, 169, 257]));
+}
+
+#[test]
+fn inspect_lists_tensors_and_says_what_is_wrong_with_a_file() {
+    let sandbox = Sandbox::new();
+    let model = tiny_model(&sandbox);
+    let inspect = outcome(sandbox.command(["inspect", "--json"]).arg(&model).output().expect("it runs"));
+    let report = json(&inspect.stdout);
+    assert_eq!(report["tensors"].as_array().map(Vec::len), Some(11));
+    assert!(report["config"]["n_layers"] == 1, "{}", report["config"]);
+    let broken = sandbox.path().join("broken.gguf");
+    std::fs::write(&broken, b"GGUF\x03\0\0\0").expect("the folder can be written");
+    let run = outcome(sandbox.command(["inspect"]).arg(&broken).output().expect("it runs"));
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("broken.gguf"), "{}", run.stderr);
+}
+
+#[test]
+fn devices_lists_the_cpu_and_says_why_cuda_is_absent() {
+    let devices = Sandbox::new().run(["devices", "--json"]);
+    assert_eq!(devices.code, Some(0), "{}", devices.stderr);
+    let report = json(&devices.stdout);
+    let selectors: Vec<_> =
+        report["devices"].as_array().expect("a list").iter().map(|d| d["selector"].clone()).collect();
+    assert!(selectors.contains(&"cpu".into()) && selectors.contains(&"reference".into()));
+    assert_eq!(report["missing"][0]["api"], "cuda");
+}
+
+#[test]
+fn gpu_test_runs_selected_cases() {
+    let sandbox = Sandbox::new();
+    let test = sandbox.run(["gpu-test", "--device", "cpu", "--op", "add", "--json"]);
+    assert_eq!(test.code, Some(0), "{}{}", test.stdout, test.stderr);
+    let report = json(&test.stdout);
+    assert!(report["passed"].as_u64().is_some_and(|n| n > 0));
+    assert_eq!(report["failed"], 0);
+    let none = sandbox.run(["gpu-test", "--op", "no_such_op"]);
+    assert_eq!(none.code, Some(2));
+}
+
+#[test]
+fn settings_in_effect_can_be_printed() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path().join("config.toml");
+    std::fs::write(&file, "temp = 0.25\n").expect("the folder can be written");
+    let run = sandbox.run(["run", "--print-config", "--top-k", "3"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains("temp = 0.25") && run.stdout.contains("top_k = 3"), "{}", run.stdout);
+    std::fs::write(&file, "tmep = 1\n").expect("the folder can be written");
+    let wrong = sandbox.run(["run", "-p", "x"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("`tmep` is no flag"), "{}", wrong.stderr);
+}
+
+#[test]
+fn completions_and_manual_are_generated() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = sandbox.run(["completions", shell]);
+        assert!(script.code == Some(0) && script.stdout.contains("gpu-test"), "{shell}");
+    }
+    let manual = sandbox.run(["man"]);
+    assert!(manual.code == Some(0) && manual.stdout.contains(".TH"), "no manual page");
+}
