@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use coppice::{
     Error,
     kv::{KvError, Sequence},
-    model::{MAX_TREE_ROWS, Model, ModelOptions, Want},
+    model::{MAX_TREE_ROWS, Model, ModelOptions, StepShape, Want},
     ops::{Activations, KvFormat},
     quant::QuantFormat,
     spec::CandidateTree,
@@ -13,7 +13,7 @@ use coppice::{
 
 mod common;
 
-use common::{Tiny, VOCAB, devices, ids, reference};
+use common::{Tiny, VOCAB, devices, fast, ids, reference};
 
 /// Every family, and a Llama in every format.
 fn models() -> Vec<Tiny> {
@@ -121,6 +121,37 @@ fn a_row_of_a_wide_step_equals_the_row_alone() {
             }
         }
     }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    for activations in [Activations::F32, Activations::Q8] {
+        let run = |threads| {
+            let device = fast(threads, activations);
+            let mut model = Tiny::llama(QuantFormat::Q4_1).load(&device, KvFormat::F16, 512);
+            let mut sequence = Sequence::new(model.pool());
+            let prompt = prefill(&mut model, &mut sequence, &ids(150, 3), Want::LastLogits);
+            [bits(&prompt), bits(&decode(&mut model, &mut sequence, 5))]
+        };
+        let one = run(1);
+        for threads in [2, 3] {
+            assert_eq!(run(threads), one, "{threads} threads, {activations:?}");
+        }
+    }
+}
+
+#[test]
+fn a_step_is_recorded_as_documented() {
+    let device = reference();
+    let tiny = Tiny { v_format: QuantFormat::Q8_0, ..Tiny::of("gemma3") };
+    let model = tiny.load(&device, KvFormat::F16, 256);
+    let shape = StepShape { rows: 2, context: 256, logits: 1 };
+    let recording = model.recording(shape).expect("fits").to_string();
+    // The first layer and the head; the layers between differ in names and windows only.
+    let shown = recording
+        .lines()
+        .filter(|line| ["embed", "blk.0.", "head"].iter().any(|label| line.starts_with(label)));
+    insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -33,6 +33,11 @@ fn main() -> ExitCode {
     let on_itself = Arc::clone(&reference);
     let open = Arc::new(move || Ok(Arc::clone(&on_itself)));
     trials.extend(adapter_trials("reference", open, &reference, &entries));
+    for adapter in support::adapters::fast() {
+        let label = adapter.label.clone();
+        let open = Arc::new(move || adapter.get());
+        trials.extend(adapter_trials(&label, open, &reference, &entries));
+    }
     trials.extend(wgpu_trials(&reference, &entries));
     trials.extend(planted_faults(&reference));
     trials.push(Trial::test("[harness] expected failures", expected_failures));

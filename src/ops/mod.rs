@@ -58,6 +58,10 @@ macro_rules! ops {
     ($($(#[$doc:meta])* $name:ident => $stem:literal,)*) => {
         /// One step of a recording.
         #[derive(Clone, Debug)]
+        #[expect(
+            clippy::large_enum_variant,
+            reason = "a few hundred live at a time, and boxes would hide the operands"
+        )]
         pub enum Op { $($(#[$doc])* $name($name),)* }
 
         impl Op {

@@ -167,10 +167,21 @@ pub fn reference() -> Device {
     }
 }
 
-/// All devices of this machine, in both precisions where that makes a difference.
+/// The fast CPU path with so many threads.
+pub fn fast(threads: usize, activations: Activations) -> Device {
+    let backend = Cpu::fast(threads).expect("the processor is there");
+    Device {
+        name: format!("cpu, {threads} threads, {activations:?}"),
+        backend: Arc::new(backend),
+        activations,
+    }
+}
+
+/// All devices of this machine; the CPU's in both precisions.
 pub fn devices() -> Vec<Device> {
     let mut all = vec![reference()];
     all.push(Device { name: "reference q8".into(), activations: Activations::Q8, ..reference() });
+    all.extend([Activations::F32, Activations::Q8].map(|activations| fast(2, activations)));
     #[cfg(feature = "wgpu")]
     for index in 0..coppice::backend::wgpu::list().len() {
         let options = coppice::backend::wgpu::Options::default();

@@ -2,7 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use coppice::backend::{BackendResult, SharedBackend, Tier, wgpu};
+use coppice::backend::{
+    BackendResult, SharedBackend,
+    cpu::{Cpu, fast::simd::Isa},
+};
+#[cfg(feature = "wgpu")]
+use coppice::backend::{Tier, wgpu};
 
 /// A device, opened when first needed.
 #[derive(Clone)]
@@ -27,12 +32,25 @@ impl Adapter {
     }
 }
 
+/// The fast CPU path with each instruction set of this machine, on one thread and on three.
+pub fn fast() -> Vec<Adapter> {
+    let forms = Isa::available().into_iter().flat_map(|isa| [1, 3].map(|threads| (isa, threads)));
+    forms
+        .map(|(isa, threads)| {
+            let label = format!("cpu fast {} threads={threads}", isa.name());
+            Adapter::new(label, move || Ok(Arc::new(Cpu::fast_with(threads, isa)?)))
+        })
+        .collect()
+}
+
 /// A storage binding may hold this much under synthetic small limits: enough for activations and pages,
 /// less than the largest weights of the table, so that they are split.
+#[cfg(feature = "wgpu")]
 const SMALL_BINDING_BYTES: u64 = 512 << 10;
 
 /// Every wgpu adapter: each tier that it has, and one form with small limits, without immediates
 /// and with naga's checks.
+#[cfg(feature = "wgpu")]
 pub fn wgpu() -> Vec<Adapter> {
     let mut all = Vec::new();
     for (index, report) in wgpu::list().into_iter().enumerate() {
