@@ -17,11 +17,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("record", &["ops", "backend", "error"]),
     ("backend", &["ops", "record", "quant", "dtype", "shape", "error"]),
     ("kv", &["ops", "backend", "dtype", "shape", "quant", "error"]),
-    ("model", &["record", "ops", "backend", "kv", "spec", "format", "quant", "dtype", "shape", "error"]),
+    (
+        "model",
+        &["record", "ops", "backend", "kv", "spec", "format", "quant", "dtype", "shape", "error"],
+    ),
     ("spec", &["model", "sample", "kv", "ops", "error"]),
-    ("engine", &["spec", "model", "kv", "sample", "text", "format", "backend", "ops", "quant", "error"]),
+    (
+        "engine",
+        &["spec", "model", "kv", "sample", "text", "format", "backend", "ops", "quant", "error"],
+    ),
     ("check", &["record", "backend", "ops", "quant", "dtype", "shape", "error"]),
-    ("cli", &["engine", "hub", "check", "sample", "text", "format", "model", "ops", "quant", "backend", "error"]),
+    (
+        "cli",
+        &[
+            "engine", "hub", "check", "sample", "text", "format", "model", "ops", "quant",
+            "backend", "error",
+        ],
+    ),
 ];
 
 /// Names after `crate::` in a source file, outside comments.

@@ -114,7 +114,18 @@ fn help_names_every_verb_and_the_exit_codes() {
 #[test]
 fn every_flag_of_every_verb_is_explained() {
     let sandbox = Sandbox::new();
-    for verb in ["run", "chat", "pull", "perplexity", "logits", "bench", "tokenize", "inspect", "devices", "gpu-test"] {
+    for verb in [
+        "run",
+        "chat",
+        "pull",
+        "perplexity",
+        "logits",
+        "bench",
+        "tokenize",
+        "inspect",
+        "devices",
+        "gpu-test",
+    ] {
         let help = sandbox.run([verb, "--help"]);
         assert_eq!(help.code, Some(0), "{verb}");
         let lines: Vec<&str> = help.stdout.lines().collect();
@@ -161,15 +172,28 @@ fn a_device_that_is_not_here_has_its_own_exit_code() {
 #[test]
 fn json_holds_ids_text_and_timings() {
     let sandbox = Sandbox::new();
-    let run = on(&sandbox, "cpu", &["run", "-p", "hi", "--raw", "-n", "5", "--ignore-eos", "--temp", "0", "--json"]);
+    let run = on(
+        &sandbox,
+        "cpu",
+        &["run", "-p", "hi", "--raw", "-n", "5", "--ignore-eos", "--temp", "0", "--json"],
+    );
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let report = json(&run.stdout);
     assert_eq!(report["schema"], 1);
     assert_eq!(report["prompt_ids"], serde_json::json!([104, 105]));
     assert_eq!(report["output_ids"].as_array().map(Vec::len), Some(5));
     assert_eq!(report["stop_reason"], "length");
-    for name in ["cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms", "prompt_per_second",
-        "predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second"] {
+    for name in [
+        "cache_n",
+        "prompt_n",
+        "prompt_ms",
+        "prompt_per_token_ms",
+        "prompt_per_second",
+        "predicted_n",
+        "predicted_ms",
+        "predicted_per_token_ms",
+        "predicted_per_second",
+    ] {
         assert!(report["timings"][name].is_number(), "{name} is missing");
     }
     assert_eq!(report["timings"]["prompt_n"], 2);
@@ -198,14 +222,19 @@ fn text_is_the_same_on_any_number_of_threads_and_for_a_seed() {
 #[test]
 fn a_full_context_is_a_clear_stop() {
     let sandbox = Sandbox::new();
-    let run = on(&sandbox, "cpu", &["run", "-p", "abcd", "--raw", "--ctx", "16", "--ignore-eos", "--json"]);
+    let run = on(
+        &sandbox,
+        "cpu",
+        &["run", "-p", "abcd", "--raw", "--ctx", "16", "--ignore-eos", "--json"],
+    );
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let report = json(&run.stdout);
     assert_eq!(report["stop_reason"], "context");
     // Four prompt tokens fill the context with twelve more; the next is predicted and not computed.
     assert_eq!(report["output_ids"].as_array().map(Vec::len), Some(13));
     assert!(run.stderr.contains("raise --ctx"), "{}", run.stderr);
-    let long = on(&sandbox, "cpu", &["run", "-p", "a prompt that is longer", "--raw", "--ctx", "16"]);
+    let long =
+        on(&sandbox, "cpu", &["run", "-p", "a prompt that is longer", "--raw", "--ctx", "16"]);
     assert_eq!(long.code, Some(2));
     assert!(long.stderr.contains("the prompt has 23 tokens, the context 16"), "{}", long.stderr);
 }
@@ -309,11 +338,13 @@ fn ids_beyond_the_vocabulary_are_refused() {
 
 #[test]
 fn bench_reports_every_row_count() {
-    let args = ["bench", "-p", "8", "-n", "4", "--depth", "8", "--rows", "1,3,8", "-r", "2", "-o", "json"];
+    let args =
+        ["bench", "-p", "8", "-n", "4", "--depth", "8", "--rows", "1,3,8", "-r", "2", "-o", "json"];
     let bench = on(&Sandbox::new(), "cpu", &args);
     assert_eq!(bench.code, Some(0), "{}", bench.stderr);
     let report = json(&bench.stdout);
-    let rows: Vec<_> = report["verify"].as_array().expect("a list").iter().map(|v| v["rows"].clone()).collect();
+    let rows: Vec<_> =
+        report["verify"].as_array().expect("a list").iter().map(|v| v["rows"].clone()).collect();
     assert_eq!(rows, [1, 3, 8]);
     assert!(report["prompt"]["tokens_per_second"].as_f64().is_some_and(|x| x > 0.0));
     assert!(report["decode"]["median_ms"].as_f64().is_some_and(|x| x > 0.0));
@@ -326,7 +357,13 @@ fn tokenize_prints_ids_and_pieces() {
     let file = sandbox.path().join("text.txt");
     std::fs::write(&file, "é<|im_end|>").expect("the folder can be written");
     let run = outcome(
-        sandbox.command(["tokenize", "--json", "-m"]).arg(&model).arg("-f").arg(&file).output().expect("it runs"),
+        sandbox
+            .command(["tokenize", "--json", "-m"])
+            .arg(&model)
+            .arg("-f")
+            .arg(&file)
+            .output()
+            .expect("it runs"),
     );
     assert_eq!(json(&run.stdout)["ids"], serde_json::json!([195, 169, 257]));
 }
@@ -335,7 +372,8 @@ fn tokenize_prints_ids_and_pieces() {
 fn inspect_lists_tensors_and_says_what_is_wrong_with_a_file() {
     let sandbox = Sandbox::new();
     let model = tiny_model(&sandbox);
-    let inspect = outcome(sandbox.command(["inspect", "--json"]).arg(&model).output().expect("it runs"));
+    let inspect =
+        outcome(sandbox.command(["inspect", "--json"]).arg(&model).output().expect("it runs"));
     let report = json(&inspect.stdout);
     assert_eq!(report["tensors"].as_array().map(Vec::len), Some(11));
     assert!(report["config"]["n_layers"] == 1, "{}", report["config"]);
@@ -351,8 +389,12 @@ fn devices_lists_the_cpu_and_says_why_cuda_is_absent() {
     let devices = Sandbox::new().run(["devices", "--json"]);
     assert_eq!(devices.code, Some(0), "{}", devices.stderr);
     let report = json(&devices.stdout);
-    let selectors: Vec<_> =
-        report["devices"].as_array().expect("a list").iter().map(|d| d["selector"].clone()).collect();
+    let selectors: Vec<_> = report["devices"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|d| d["selector"].clone())
+        .collect();
     assert!(selectors.contains(&"cpu".into()) && selectors.contains(&"reference".into()));
     assert_eq!(report["missing"][0]["api"], "cuda");
 }
@@ -376,7 +418,11 @@ fn settings_in_effect_can_be_printed() {
     std::fs::write(&file, "temp = 0.25\n").expect("the folder can be written");
     let run = sandbox.run(["run", "--print-config", "--top-k", "3"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.contains("temp = 0.25") && run.stdout.contains("top_k = 3"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("temp = 0.25") && run.stdout.contains("top_k = 3"),
+        "{}",
+        run.stdout
+    );
     std::fs::write(&file, "tmep = 1\n").expect("the folder can be written");
     let wrong = sandbox.run(["run", "-p", "x"]);
     assert_eq!(wrong.code, Some(2));

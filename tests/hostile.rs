@@ -44,10 +44,7 @@ unsafe impl GlobalAlloc for Counting {
         if layout.size() > REQUEST_LIMIT {
             return std::ptr::null_mut();
         }
-        PEAK.fetch_max(
-            LIVE.fetch_add(layout.size(), Relaxed) + layout.size(),
-            Relaxed,
-        );
+        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
         // SAFETY: the caller's layout, unchanged.
         unsafe { System.alloc(layout) }
     }
@@ -210,13 +207,8 @@ fn exercise(path: &Path) -> coppice::Result<()> {
     }
     for info in source.tensors() {
         let tensor = source.tensor(&info.name)?;
-        let row = tensor
-            .dtype
-            .row_bytes(tensor.shape.dim(tensor.shape.rank() - 1));
-        assert!(
-            row.is_some_and(|row| tensor.bytes.len().is_multiple_of(row)),
-            "{tensor:?}"
-        );
+        let row = tensor.dtype.row_bytes(tensor.shape.dim(tensor.shape.rank() - 1));
+        assert!(row.is_some_and(|row| tensor.bytes.len().is_multiple_of(row)), "{tensor:?}");
         std::hint::black_box(tensor.bytes.iter().fold(0u8, |a, &b| a ^ b));
         source.release(&info.name);
     }
@@ -284,15 +276,8 @@ fn check_case(case: &str, folder: &Path, open: &Path) -> bool {
         Ok(Ok(())) => false,
         Ok(Err(error)) => {
             let message = error.to_string();
-            assert!(
-                names_its_subject(&message, folder),
-                "{case}: unnamed fault: {message}"
-            );
-            assert!(
-                message.len() < 4096,
-                "{case}: {} bytes of message",
-                message.len()
-            );
+            assert!(names_its_subject(&message, folder), "{case}: unnamed fault: {message}");
+            assert!(message.len() < 4096, "{case}: {} bytes of message", message.len());
             true
         }
     }
@@ -323,23 +308,10 @@ fn model(tokenizer: &str) -> Writer {
     }
     w.ints("tokenizer.ggml.token_type", &[1, 1, 1, 1, 3]);
     w.u32("tokenizer.ggml.eos_token_id", 4);
-    w.string(
-        "tokenizer.chat_template",
-        "{% for m in messages %}{{ m.content }}{% endfor %}",
-    );
+    w.string("tokenizer.chat_template", "{% for m in messages %}{{ m.content }}{% endfor %}");
     w.tensor_f32("output_norm.weight", [64], &[1.0; 64]);
-    w.tensor(
-        "token_embd.weight",
-        [5, 64],
-        QuantFormat::Q8_0,
-        &[3; 5 * 2 * 34],
-    );
-    w.tensor(
-        "blk.0.attn_q.weight",
-        [64, 64],
-        QuantFormat::Q4_1,
-        &[5; 64 * 2 * 20],
-    );
+    w.tensor("token_embd.weight", [5, 64], QuantFormat::Q8_0, &[3; 5 * 2 * 34]);
+    w.tensor("blk.0.attn_q.weight", [64, 64], QuantFormat::Q4_1, &[5; 64 * 2 * 20]);
     w
 }
 
@@ -372,18 +344,9 @@ fn hugging_face(dir: &Path) {
             "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
     });
     put("config.json", config.to_string().as_bytes());
-    put(
-        "generation_config.json",
-        br#"{"eos_token_id":[4,2],"bos_token_id":1}"#,
-    );
-    put(
-        "model-1.safetensors",
-        &safetensors(&["model.norm.weight", "model.embed_tokens.weight"]),
-    );
-    put(
-        "model-2.safetensors",
-        &safetensors(&["model.layers.0.mlp.up_proj.weight"]),
-    );
+    put("generation_config.json", br#"{"eos_token_id":[4,2],"bos_token_id":1}"#);
+    put("model-1.safetensors", &safetensors(&["model.norm.weight", "model.embed_tokens.weight"]));
+    put("model-2.safetensors", &safetensors(&["model.layers.0.mlp.up_proj.weight"]));
     let index = json!({"metadata": {"total_size": 96}, "weight_map": {
         "model.norm.weight": "model-1.safetensors",
         "model.embed_tokens.weight": "model-1.safetensors",
@@ -404,10 +367,7 @@ fn hugging_face(dir: &Path) {
     put("tokenizer.json", tokenizer.to_string().as_bytes());
     let tokenizer_config = json!({"bos_token": "a", "eos_token": {"content": "<end>"},
         "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}"});
-    put(
-        "tokenizer_config.json",
-        tokenizer_config.to_string().as_bytes(),
-    );
+    put("tokenizer_config.json", tokenizer_config.to_string().as_bytes());
 }
 
 #[test]
@@ -442,10 +402,7 @@ fn damaged_gguf() {
             bytes.extend(data);
             what
         });
-        assert!(
-            refused > 300,
-            "only {refused} of 1000 damaged files were refused"
-        );
+        assert!(refused > 300, "only {refused} of 1000 damaged files were refused");
     }
 }
 
@@ -489,15 +446,8 @@ fn damaged_hugging_face_folders() {
     ] {
         let json = file.ends_with(".json");
         let refused = run(dir.path(), (file, dir.path()), cases, |bytes, rng| {
-            if json {
-                mutate_json(bytes, rng)
-            } else {
-                mutate(bytes, rng)
-            }
+            if json { mutate_json(bytes, rng) } else { mutate(bytes, rng) }
         });
-        assert!(
-            refused >= least,
-            "{file}: only {refused} of {cases} were refused"
-        );
+        assert!(refused >= least, "{file}: only {refused} of {cases} were refused");
     }
 }

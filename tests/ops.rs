@@ -120,7 +120,11 @@ fn planted_faults(reference: &SharedBackend) -> Vec<Trial> {
             let case = check::cases().into_iter().find(|c| c.name == case);
             let case = case.ok_or("no such case")?;
             let outcome = check::run(&case, &device, &*reference);
-            if wanted(&outcome) { Ok(()) } else { Err(format!("{planted:?} gave: {outcome}").into()) }
+            if wanted(&outcome) {
+                Ok(())
+            } else {
+                Err(format!("{planted:?} gave: {outcome}").into())
+            }
         })
     };
     macro_rules! caught {
@@ -130,8 +134,7 @@ fn planted_faults(reference: &SharedBackend) -> Vec<Trial> {
     }
     const NORM: &str = "rms_norm(m=64, d=96, gap=0)";
     const ROWS: &str = "rms_norm(m=2, d=1021, gap=3)";
-    const MATMUL: &str =
-        "qmatmul(q4_k, m=64, n=33, k=512, then=store, x=f32, bias=false, gap=0)";
+    const MATMUL: &str = "qmatmul(q4_k, m=64, n=33, k=512, then=store, x=f32, bias=false, gap=0)";
     const TREE: &str = "tree_attention(f16, tree equals path, h=2, g=1, d=32, window=0)";
     const IDS: &str = "top_k(m=64, v=101, k=5, logits=Plain)";
     let mut trials = Vec::new();

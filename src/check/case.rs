@@ -105,7 +105,15 @@ impl Tensor {
     pub fn input<T: Element>(name: &'static str, shape: &[usize], data: &[T]) -> Self {
         let data = bytemuck::cast_slice(data).to_vec();
         let shape = Shape::new(shape);
-        Self { name, dtype: T::DTYPE, shape, gap: 0, per_row: false, data: Some(data), expect: None }
+        Self {
+            name,
+            dtype: T::DTYPE,
+            shape,
+            gap: 0,
+            per_row: false,
+            data: Some(data),
+            expect: None,
+        }
     }
 
     /// A tensor that the op writes entirely.

@@ -76,7 +76,9 @@ pub(super) fn judge(
     for (i, (&y, &r)) in got_values.iter().zip(wanted).enumerate() {
         let allowed = match rule_of(&expect.rule, i) {
             Rule::Bits => 0.0,
-            Rule::Bound { units } => units * EPS * expect.magnitudes[i] + f64::from(f32::MIN_POSITIVE),
+            Rule::Bound { units } => {
+                units * EPS * expect.magnitudes[i] + f64::from(f32::MIN_POSITIVE)
+            }
             Rule::Nmse { .. } if y.is_finite() && r.is_finite() => continue,
             Rule::Nmse { .. } | Rule::Fields(_) => 0.0,
         };

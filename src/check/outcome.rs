@@ -76,7 +76,11 @@ impl fmt::Display for Failure {
             Check::Placement => "differs with all operands in one buffer",
             Check::Device => return write!(f, "the device failed: {}", self.note),
         };
-        write!(f, "`{}` {what} at {:?}: got {}, wanted {}", self.operand, self.index, self.got, self.wanted)?;
+        write!(
+            f,
+            "`{}` {what} at {:?}: got {}, wanted {}",
+            self.operand, self.index, self.got, self.wanted
+        )?;
         if self.note.is_empty() { Ok(()) } else { write!(f, " ({})", self.note) }
     }
 }
@@ -110,7 +114,9 @@ impl Outcome {
     /// The outcome that an error of the backend under test amounts to.
     pub(super) fn from_backend(error: &BackendError) -> Self {
         match error {
-            BackendError::Unsupported { reason, .. } => Self::Unsupported { reason: reason.clone() },
+            BackendError::Unsupported { reason, .. } => {
+                Self::Unsupported { reason: reason.clone() }
+            }
             BackendError::Lost { reason, .. } => Self::Lost { reason: reason.clone() },
             BackendError::Operand { .. }
             | BackendError::Range { .. }

@@ -37,7 +37,11 @@ pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
         }
         .into());
     }
-    term.note(&term.dim(&format!("{} on {}; /help lists commands", engine.name(), engine.adapter())));
+    term.note(&term.dim(&format!(
+        "{} on {}; /help lists commands",
+        engine.name(),
+        engine.adapter()
+    )));
     let mut chat = Conversation {
         engine,
         sampler,
@@ -170,7 +174,11 @@ impl Conversation {
             .create_new(true)
             .open(path)
             .and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|source| Error::Io { action: "cannot write", path: path.into(), source })?;
+        written.map_err(|source| Error::Io {
+            action: "cannot write",
+            path: path.into(),
+            source,
+        })?;
         term.note(&format!("saved {name}"));
         Ok(())
     }

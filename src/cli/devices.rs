@@ -57,8 +57,7 @@ struct Report<'a> {
 
 pub(super) fn main(args: &low::Devices) -> anyhow::Result<ExitCode> {
     let adapters = list_adapters(None)?;
-    let mut missing =
-        vec![Missing { api: "cuda", reason: "this build has no CUDA backend" }];
+    let mut missing = vec![Missing { api: "cuda", reason: "this build has no CUDA backend" }];
     if !adapters.iter().any(|report| report.selector.starts_with("wgpu")) {
         let reason = if cfg!(feature = "wgpu") {
             "wgpu finds no adapter; install a Vulkan driver (Debian: mesa-vulkan-drivers)"

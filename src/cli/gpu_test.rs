@@ -26,8 +26,7 @@ pub(super) fn main(args: &low::GpuTest, term: &Term) -> anyhow::Result<ExitCode>
         args.op.as_deref().is_none_or(|wanted| wanted == op)
             && args.case.as_deref().is_none_or(|text| name.contains(text))
     };
-    let selected: Vec<_> =
-        cases().into_iter().filter(|case| wanted(&case.name, case.op)).collect();
+    let selected: Vec<_> = cases().into_iter().filter(|case| wanted(&case.name, case.op)).collect();
     let mut stdout = std::io::stdout().lock();
     if args.list {
         for case in &selected {

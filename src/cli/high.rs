@@ -60,9 +60,8 @@ pub(super) fn threads(threads: Option<usize>) -> Result<Option<usize>> {
 
 /// Sampler settings; without a seed, one from the clock.
 pub(super) fn sampler(sampling: &low::Sampling) -> Result<SamplerParams> {
-    let clock = || {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
-    };
+    let clock =
+        || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let params = SamplerParams {
         temperature: sampling.temp,
         top_k: sampling.top_k,
@@ -91,11 +90,8 @@ pub(super) fn text_of(path: &Path) -> Result<String> {
     } else {
         (path.to_path_buf(), std::fs::read(path))
     };
-    let bytes = bytes.map_err(|source| Error::Io {
-        action: "cannot read",
-        path: name.clone(),
-        source,
-    })?;
+    let bytes =
+        bytes.map_err(|source| Error::Io { action: "cannot read", path: name.clone(), source })?;
     String::from_utf8(bytes).map_err(|error| {
         Error::invalid(format!(
             "{} is no UTF-8: byte {:#04x} at {}",

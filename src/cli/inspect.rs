@@ -87,10 +87,8 @@ fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
     };
     let (format, metadata) = match source.gguf() {
         Some(gguf) => {
-            let entries = gguf.metadata().map(|(key, value)| Entry {
-                key: key.into(),
-                value: shown(value),
-            });
+            let entries =
+                gguf.metadata().map(|(key, value)| Entry { key: key.into(), value: shown(value) });
             (format!("GGUF v{}", gguf.version()), entries.collect())
         }
         None => ("safetensors".into(), Vec::new()),
@@ -105,7 +103,15 @@ fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
             bytes: tensor.bytes,
         })
         .collect();
-    Ok(Report { schema: 1, file: args.file.display().to_string(), format, config, unsupported, metadata, tensors })
+    Ok(Report {
+        schema: 1,
+        file: args.file.display().to_string(),
+        format,
+        config,
+        unsupported,
+        metadata,
+        tensors,
+    })
 }
 
 /// A value as text; arrays by type and length.

@@ -170,12 +170,7 @@ struct Emitter {
 
 impl Emitter {
     /// True if a stop text is complete.
-    fn push(
-        &mut self,
-        engine: &Engine,
-        token: u32,
-        on_event: &mut dyn FnMut(Event<'_>),
-    ) -> bool {
+    fn push(&mut self, engine: &Engine, token: u32, on_event: &mut dyn FnMut(Event<'_>)) -> bool {
         let mut piece = String::new();
         self.stream.push(engine.tokenizer(), token, &mut piece);
         let (text, stopped) = match self.stops.push(&piece) {

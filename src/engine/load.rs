@@ -80,8 +80,8 @@ impl Engine {
             Some(context) => context,
             None => config.max_context.min(DEFAULT_CONTEXT),
         };
-        let fast_cpu = backend.adapter().kind == AdapterKind::Cpu
-            && backend.adapter().selector != "reference";
+        let fast_cpu =
+            backend.adapter().kind == AdapterKind::Cpu && backend.adapter().selector != "reference";
         let default = if fast_cpu { Activations::Q8 } else { Activations::F32 };
         let model_options = ModelOptions {
             quant: options.quant,
@@ -92,10 +92,9 @@ impl Engine {
         };
         let model = Model::load(&source, backend.clone(), &model_options, &mut |_| ())?;
         let sequence = Sequence::new(model.pool());
-        let name = path.file_name().map_or_else(
-            || path.display().to_string(),
-            |name| name.to_string_lossy().into_owned(),
-        );
+        let name = path
+            .file_name()
+            .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         Ok(Self { name, backend, model, sequence, tokenizer, template, context })
     }
 

@@ -118,12 +118,11 @@ impl Engine {
         let logits = logits.unwrap_or_default();
         let lse = logsumexp(&logits);
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-        order.sort_by(|&a, &b| {
-            logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b))
-        });
+        order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
         order.truncate(top);
-        let scored =
-            order.into_iter().map(|id| Scored { id, logprob: f64::from(logits[id as usize]) - lse });
+        let scored = order
+            .into_iter()
+            .map(|id| Scored { id, logprob: f64::from(logits[id as usize]) - lse });
         Ok(scored.collect())
     }
 }

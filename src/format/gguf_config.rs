@@ -29,14 +29,8 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, FormatError> {
     };
     let keys = Keys { gguf, prefix: name };
     keys.refuse("expert_count", "mixtures of experts are not supported")?;
-    keys.refuse(
-        "final_logit_softcapping",
-        "soft-capped logits are not supported",
-    )?;
-    keys.refuse(
-        "attn_logit_softcapping",
-        "soft-capped attention is not supported",
-    )?;
+    keys.refuse("final_logit_softcapping", "soft-capped logits are not supported")?;
+    keys.refuse("attn_logit_softcapping", "soft-capped attention is not supported")?;
     if gguf.info("blk.0.attn_output.bias").is_some() {
         return Err(FormatError::Tensor {
             file: gguf.path().to_owned(),
@@ -61,21 +55,17 @@ pub(super) fn read(gguf: &Gguf) -> Result<ModelConfig, FormatError> {
     }
     let rope = rope(&keys, arch, head_dim)?;
     let rope_local = if gemma {
-        let base = keys
-            .float("rope.freq_base_swa")?
-            .unwrap_or(GEMMA3_LOCAL_BASE);
-        Some(RopeConfig {
-            base,
-            scaling: RopeScaling::None,
-            ..rope.clone()
-        })
+        let base = keys.float("rope.freq_base_swa")?.unwrap_or(GEMMA3_LOCAL_BASE);
+        Some(RopeConfig { base, scaling: RopeScaling::None, ..rope.clone() })
     } else {
         None
     };
     let window = keys.size("attention.sliding_window")?.filter(|&w| w > 0);
-    let pattern = keys
-        .size("attention.sliding_window_pattern")?
-        .unwrap_or(if gemma { GEMMA3_PATTERN } else { 0 });
+    let pattern = keys.size("attention.sliding_window_pattern")?.unwrap_or(if gemma {
+        GEMMA3_PATTERN
+    } else {
+        0
+    });
     // Gemma 3 27B alone scales by its width a head instead of its head size (llama.cpp tells it
     // apart by its 62 layers too).
     let query_size = match (gemma, n_layers) {
@@ -158,13 +148,11 @@ impl Keys<'_> {
             return Ok(None);
         };
         let size = usize::try_from(value);
-        size.map(Some)
-            .map_err(|_| self.error(suffix, format!("{value} is absurd")))
+        size.map(Some).map_err(|_| self.error(suffix, format!("{value} is absurd")))
     }
 
     fn need(&self, suffix: &str) -> Result<usize, FormatError> {
-        self.size(suffix)?
-            .ok_or_else(|| missing(self.gguf, &self.full(suffix)))
+        self.size(suffix)?.ok_or_else(|| missing(self.gguf, &self.full(suffix)))
     }
 
     fn float(&self, suffix: &str) -> Result<Option<f32>, FormatError> {
@@ -172,8 +160,7 @@ impl Keys<'_> {
     }
 
     fn need_float(&self, suffix: &str) -> Result<f32, FormatError> {
-        self.float(suffix)?
-            .ok_or_else(|| missing(self.gguf, &self.full(suffix)))
+        self.float(suffix)?.ok_or_else(|| missing(self.gguf, &self.full(suffix)))
     }
 
     /// An error if a number is given and not zero.
@@ -188,10 +175,7 @@ impl Keys<'_> {
 }
 
 fn missing(gguf: &Gguf, key: &str) -> FormatError {
-    FormatError::MissingKey {
-        file: gguf.path().to_owned(),
-        key: key.to_owned(),
-    }
+    FormatError::MissingKey { file: gguf.path().to_owned(), key: key.to_owned() }
 }
 
 /// Rows of the embedding where there is one, since metadata may be absent or stale.
@@ -245,9 +229,7 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling, FormatError> {
             (None, None) => RopeScaling::None,
         }),
         Some("none") => Ok(RopeScaling::None),
-        Some("linear") => Ok(RopeScaling::Linear {
-            factor: need_factor()?,
-        }),
+        Some("linear") => Ok(RopeScaling::Linear { factor: need_factor()? }),
         Some("yarn") => {
             let factor = need_factor()?;
             let attn = keys.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
@@ -259,10 +241,9 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling, FormatError> {
                 beta_slow: keys.float("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
             })
         }
-        Some(other) => Err(keys.error(
-            TYPE,
-            format!("`{other}` is not supported; none, linear and yarn are"),
-        )),
+        Some(other) => {
+            Err(keys.error(TYPE, format!("`{other}` is not supported; none, linear and yarn are")))
+        }
     }
 }
 
@@ -271,8 +252,7 @@ fn token(gguf: &Gguf, key: &str) -> Result<Option<u32>, FormatError> {
         return Ok(None);
     };
     let id = u32::try_from(id);
-    id.map(Some)
-        .map_err(|_| gguf.key_error(key, "is not a token id (32 bits)"))
+    id.map(Some).map_err(|_| gguf.key_error(key, "is not a token id (32 bits)"))
 }
 
 fn eos(gguf: &Gguf) -> Result<Vec<u32>, FormatError> {

@@ -24,14 +24,8 @@ pub(super) fn read_object(path: &Path) -> Result<Object<String, Value>, FormatEr
 /// `generation_config.json` names, if it does.
 pub(super) fn read(path: &Path) -> Result<ModelConfig, FormatError> {
     let root = read_object(path)?;
-    let top = Keys {
-        file: path,
-        object: &root,
-        fallback: None,
-    };
-    let model_type = top
-        .str("model_type")?
-        .ok_or_else(|| top.missing("model_type"))?;
+    let top = Keys { file: path, object: &root, fallback: None };
+    let model_type = top.str("model_type")?.ok_or_else(|| top.missing("model_type"))?;
     let arch = match model_type {
         "llama" => Arch::Llama,
         "mistral" => Arch::Mistral,
@@ -47,28 +41,18 @@ pub(super) fn read(path: &Path) -> Result<ModelConfig, FormatError> {
     };
     // multimodal Gemma 3 nests the language model
     let keys = match root.get("text_config") {
-        Some(Value::Object(text)) => Keys {
-            file: path,
-            object: text,
-            fallback: Some(&root),
-        },
+        Some(Value::Object(text)) => Keys { file: path, object: text, fallback: Some(&root) },
         _ => top,
     };
     let config = build(&keys, arch)?;
-    config
-        .check()
-        .map_err(|bad| keys.error(hf_key(bad.field), bad.message))?;
+    config.check().map_err(|bad| keys.error(hf_key(bad.field), bad.message))?;
     Ok(config)
 }
 
 /// End tokens of `generation_config.json`; `None` if it names none.
 pub(super) fn generation_eos(path: &Path) -> Result<Option<Vec<u32>>, FormatError> {
     let object = read_object(path)?;
-    let keys = Keys {
-        file: path,
-        object: &object,
-        fallback: None,
-    };
+    let keys = Keys { file: path, object: &object, fallback: None };
     let eos = keys.tokens("eos_token_id")?;
     Ok((!eos.is_empty()).then_some(eos))
 }
@@ -98,19 +82,10 @@ fn build(keys: &Keys<'_>, arch: Arch) -> Result<ModelConfig, FormatError> {
     for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
         keys.refuse(key, "soft-capping is not supported")?;
     }
-    keys.refuse(
-        "mlp_bias",
-        "biases of the feed-forward block are not supported",
-    )?;
-    keys.refuse(
-        "use_bidirectional_attention",
-        "bidirectional attention is not supported",
-    )?;
+    keys.refuse("mlp_bias", "biases of the feed-forward block are not supported")?;
+    keys.refuse("use_bidirectional_attention", "bidirectional attention is not supported")?;
     if arch != Arch::Qwen2 {
-        keys.refuse(
-            "attention_bias",
-            "a bias of the attention output is not supported",
-        )?;
+        keys.refuse("attention_bias", "a bias of the attention output is not supported")?;
     }
     keys.refuse(
         "quantization_config",
@@ -140,11 +115,9 @@ fn build(keys: &Keys<'_>, arch: Arch) -> Result<ModelConfig, FormatError> {
     let (rope, rope_local) = ropes(keys, arch, head_dim, max_position)?;
     let max_context = match rope.scaling {
         // a YaRN file may state the context before stretching
-        RopeScaling::Yarn {
-            factor,
-            original_context,
-            ..
-        } => max_position.max((factor * original_context as f32) as usize),
+        RopeScaling::Yarn { factor, original_context, .. } => {
+            max_position.max((factor * original_context as f32) as usize)
+        }
         _ => max_position,
     };
     let (window, windowed) = windows(keys, arch, n_layers)?;
@@ -182,19 +155,15 @@ fn build(keys: &Keys<'_>, arch: Arch) -> Result<ModelConfig, FormatError> {
 }
 
 fn gate(keys: &Keys<'_>, gemma: bool) -> Result<Gate, FormatError> {
-    let key = if gemma {
-        "hidden_activation"
-    } else {
-        "hidden_act"
-    };
+    let key = if gemma { "hidden_activation" } else { "hidden_act" };
     match keys.str(key)? {
         None if gemma => Ok(Gate::GeluTanh),
         None | Some("silu" | "swish") => Ok(Gate::Silu),
         Some("gelu_pytorch_tanh") => Ok(Gate::GeluTanh),
-        Some(other) => Err(keys.error(
-            key,
-            format!("`{other}` is not supported; silu and gelu_pytorch_tanh are"),
-        )),
+        Some(other) => {
+            Err(keys
+                .error(key, format!("`{other}` is not supported; silu and gelu_pytorch_tanh are")))
+        }
     }
 }
 
@@ -251,12 +220,7 @@ fn ropes(
     let gemma = arch == Arch::Gemma3;
     let partial = keys.float("partial_rotary_factor")?.unwrap_or(1.0);
     let dim = (head_dim as f32 * partial) as usize;
-    let rope = |base, scaling| RopeConfig {
-        base,
-        dim,
-        scaling,
-        style: RopeStyle::Halved,
-    };
+    let rope = |base, scaling| RopeConfig { base, dim, scaling, style: RopeStyle::Halved };
     let parameters = keys.object("rope_parameters")?;
     let (global, local) = match &parameters {
         Some(p) if p.get("full_attention").is_some() => {
@@ -265,12 +229,7 @@ fn ropes(
         _ => (parameters, None),
     };
     let default = if gemma { 1e6 } else { 10_000.0 };
-    let base = match global
-        .as_ref()
-        .map(|p| p.float("rope_theta"))
-        .transpose()?
-        .flatten()
-    {
+    let base = match global.as_ref().map(|p| p.float("rope_theta")).transpose()?.flatten() {
         Some(base) => base,
         None => keys.float("rope_theta")?.unwrap_or(default),
     };
@@ -285,18 +244,11 @@ fn ropes(
         Some(base) => base,
         None => keys.float("rope_local_base_freq")?.unwrap_or(10_000.0),
     };
-    Ok((
-        rope(base, scaling),
-        gemma.then(|| rope(local_base, RopeScaling::None)),
-    ))
+    Ok((rope(base, scaling), gemma.then(|| rope(local_base, RopeScaling::None))))
 }
 
 fn scaling(keys: &Keys<'_>, max_position: usize) -> Result<RopeScaling, FormatError> {
-    let key = if keys.get("rope_type").is_some() {
-        "rope_type"
-    } else {
-        "type"
-    };
+    let key = if keys.get("rope_type").is_some() { "rope_type" } else { "type" };
     let factor = || keys.float("factor")?.ok_or_else(|| keys.missing("factor"));
     let original = keys.size("original_max_position_embeddings")?;
     match keys.str(key)? {
@@ -356,10 +308,7 @@ impl<'a> Keys<'a> {
     }
 
     fn missing(&self, key: &str) -> FormatError {
-        FormatError::MissingKey {
-            file: self.file.to_owned(),
-            key: key.to_owned(),
-        }
+        FormatError::MissingKey { file: self.file.to_owned(), key: key.to_owned() }
     }
 
     fn mistyped(&self, key: &str, wanted: &str, found: &Value) -> FormatError {
@@ -375,9 +324,7 @@ impl<'a> Keys<'a> {
     ) -> Result<Option<T>, FormatError> {
         match self.get(key) {
             None => Ok(None),
-            Some(v) => read(v)
-                .map(Some)
-                .ok_or_else(|| self.mistyped(key, wanted, v)),
+            Some(v) => read(v).map(Some).ok_or_else(|| self.mistyped(key, wanted, v)),
         }
     }
 
@@ -400,13 +347,7 @@ impl<'a> Keys<'a> {
 
     fn object(&self, key: &str) -> Result<Option<Keys<'a>>, FormatError> {
         let file = self.file;
-        let read = |v: &'a Value| {
-            Some(Keys {
-                file,
-                object: v.as_object()?,
-                fallback: None,
-            })
-        };
+        let read = |v: &'a Value| Some(Keys { file, object: v.as_object()?, fallback: None });
         self.typed(key, "an object", read)
     }
 
@@ -417,9 +358,7 @@ impl<'a> Keys<'a> {
             Value::Array(list) => list.iter().map(id).collect(),
             one => Some(vec![id(one)?]),
         };
-        Ok(self
-            .typed(key, "a token id or a list of them", read)?
-            .unwrap_or_default())
+        Ok(self.typed(key, "a token id or a list of them", read)?.unwrap_or_default())
     }
 
     /// An error if the key holds anything but null, false or zero.

@@ -22,11 +22,8 @@ impl Map {
     /// Maps a regular file. Folders, pipes and files of zero bytes are refused.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FormatError> {
         let path = path.into();
-        let io_error = |source: io::Error| FormatError::Io {
-            action: "open",
-            path: path.clone(),
-            source,
-        };
+        let io_error =
+            |source: io::Error| FormatError::Io { action: "open", path: path.clone(), source };
         // Looked at before opening: opening a pipe would wait for its writer.
         let meta = std::fs::metadata(&path).map_err(io_error)?;
         if !meta.is_file() {
@@ -114,18 +111,11 @@ mod tests {
 
     #[test]
     fn typed_slices_are_checked() {
-        let bytes: Vec<u8> = [1.0f32, 2.0, 3.0]
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> = [1.0f32, 2.0, 3.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         let (_dir, map) = map_of(&bytes);
         assert_eq!(map.typed::<f32>(4..12), Some(&[2.0, 3.0][..]));
         assert_eq!(map.typed::<f32>(2..6), None, "misaligned");
-        assert_eq!(
-            map.typed::<f32>(0..6),
-            None,
-            "not a whole number of elements"
-        );
+        assert_eq!(map.typed::<f32>(0..6), None, "not a whole number of elements");
         assert_eq!(map.typed::<f32>(8..16), None, "past the end");
     }
 
@@ -133,13 +123,7 @@ mod tests {
     fn released_ranges_read_the_same_bytes() {
         let bytes: Vec<u8> = (0..400_000u32).map(|i| (i % 251) as u8).collect();
         let (_dir, map) = map_of(&bytes);
-        for range in [
-            0..400_000,
-            10..70_000,
-            0..usize::MAX,
-            399_999..400_000,
-            5..5,
-        ] {
+        for range in [0..400_000, 10..70_000, 0..usize::MAX, 399_999..400_000, 5..5] {
             map.release(range);
             assert_eq!(map.bytes(), bytes);
         }
@@ -149,10 +133,7 @@ mod tests {
     fn folders_and_empty_files_are_refused() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         assert!(matches!(Map::open(dir.path()), Err(FormatError::Io { .. })));
-        assert!(matches!(
-            Map::open(dir.path().join("none")),
-            Err(FormatError::Io { .. })
-        ));
+        assert!(matches!(Map::open(dir.path().join("none")), Err(FormatError::Io { .. })));
         let empty = dir.path().join("empty");
         std::fs::write(&empty, []).expect("writable");
         let error = Map::open(empty).expect_err("nothing to map").to_string();

@@ -116,27 +116,23 @@ impl FormatError {
                 Some("`coppice inspect` lists the tensors of a file".to_owned())
             }
             Self::TensorType { .. } => {
-                let names: Vec<_> = crate::quant::QuantFormat::ALL
-                    .iter()
-                    .map(|f| f.name())
-                    .collect();
+                let names: Vec<_> =
+                    crate::quant::QuantFormat::ALL.iter().map(|f| f.name()).collect();
                 Some(format!("supported types are {}", names.join(", ")))
             }
             Self::Architecture { .. } => {
                 Some(format!("supported are {}", crate::model::config::Arch::NAMES))
             }
-            Self::Io { .. }
-            | Self::Key { .. }
-            | Self::MissingKey { .. }
-            | Self::Tensor { .. } => None,
+            Self::Io { .. } | Self::Key { .. } | Self::MissingKey { .. } | Self::Tensor { .. } => {
+                None
+            }
         }
     }
 }
 
 /// Reads a whole file of at most `limit` bytes.
 fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FormatError> {
-    let io_error =
-        |source| FormatError::Io { action: "read", path: path.to_owned(), source };
+    let io_error = |source| FormatError::Io { action: "read", path: path.to_owned(), source };
     // Looked at before opening: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(io_error)?.is_file() {
         return Err(io_error(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));

@@ -4,15 +4,10 @@ use crate::model::config::Arch;
 
 /// GGUF's name of a Hugging Face tensor; `None` for tensors of no part we know (vision towers).
 pub(super) fn canonical(name: &str, arch: Arch) -> Option<String> {
-    let name = [
-        "language_model.model.",
-        "model.language_model.",
-        "model.",
-        "language_model.",
-    ]
-    .iter()
-    .find_map(|prefix| name.strip_prefix(prefix))
-    .unwrap_or(name);
+    let name = ["language_model.model.", "model.language_model.", "model.", "language_model."]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .unwrap_or(name);
     let fixed = match name {
         "embed_tokens.weight" => Some("token_embd.weight"),
         "norm.weight" => Some("output_norm.weight"),
@@ -57,17 +52,9 @@ mod tests {
     #[test]
     fn names_of_both_worlds_meet() {
         let cases = [
-            (
-                "model.embed_tokens.weight",
-                Arch::Llama,
-                Some("token_embd.weight"),
-            ),
+            ("model.embed_tokens.weight", Arch::Llama, Some("token_embd.weight")),
             ("lm_head.weight", Arch::Qwen3, Some("output.weight")),
-            (
-                "model.layers.3.self_attn.q_proj.bias",
-                Arch::Qwen2,
-                Some("blk.3.attn_q.bias"),
-            ),
+            ("model.layers.3.self_attn.q_proj.bias", Arch::Qwen2, Some("blk.3.attn_q.bias")),
             (
                 "model.layers.0.post_attention_layernorm.weight",
                 Arch::Llama,

@@ -42,21 +42,15 @@ struct Index {
 impl Checkpoint {
     /// Opens one file.
     pub fn open(path: &Path, arch: Arch) -> Result<Self, FormatError> {
-        let mut out = Self {
-            shards: Vec::new(),
-            tensors: BTreeMap::new(),
-        };
+        let mut out = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         out.add(path, arch)?;
         Ok(out)
     }
 
     /// Opens all files of a `model.safetensors.index.json`. A listed tensor must be in its shard.
     pub fn open_index(path: &Path, arch: Arch) -> Result<Self, FormatError> {
-        let error = |message: String| FormatError::File {
-            file: path.to_owned(),
-            message,
-            hint: None,
-        };
+        let error =
+            |message: String| FormatError::File { file: path.to_owned(), message, hint: None };
         let bytes = read_limited(path, MAX_INDEX_BYTES)?;
         let index: Index = serde_json::from_slice(&bytes)
             .map_err(|e| error(format!("not an index of tensors: {e}")))?;
@@ -64,20 +58,14 @@ impl Checkpoint {
         files.sort_unstable();
         files.dedup();
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut out = Self {
-            shards: Vec::new(),
-            tensors: BTreeMap::new(),
-        };
+        let mut out = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         for file in &files {
             // a shard lies beside its index; anything else could reach any file of this machine
             let mut parts = Path::new(file).components();
             let plain =
                 matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
             if !plain || file.contains(|c: char| matches!(c, '/' | '\\') || c.is_control()) {
-                return Err(error(format!(
-                    "`{}` is not a plain file name",
-                    file.escape_debug()
-                )));
+                return Err(error(format!("`{}` is not a plain file name", file.escape_debug())));
             }
             out.add(&folder.join(file), arch)?;
         }
@@ -101,10 +89,7 @@ impl Checkpoint {
             message,
             hint: Some("the file may be damaged or cut off; fetch it again".to_owned()),
         };
-        let header_bytes = map
-            .bytes()
-            .first_chunk::<8>()
-            .map_or(0, |b| u64::from_le_bytes(*b));
+        let header_bytes = map.bytes().first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
         if header_bytes > MAX_HEADER_BYTES {
             return Err(error(format!(
                 "claims a header of {header_bytes} bytes, the limit is {MAX_HEADER_BYTES}"
@@ -140,11 +125,7 @@ impl Checkpoint {
                 dtype,
                 bytes: Some(end - start),
             };
-            if self
-                .tensors
-                .insert(canonical, Entry { info, shard, span })
-                .is_some()
-            {
+            if self.tensors.insert(canonical, Entry { info, shard, span }).is_some() {
                 return Err(tensor_error("is given twice"));
             }
         }
@@ -185,12 +166,7 @@ impl Checkpoint {
             });
         }
         let bytes = &self.shards[*shard].bytes()[span.clone()];
-        Ok(Some(TensorRef {
-            name,
-            shape: Shape::new(&info.shape),
-            dtype,
-            bytes,
-        }))
+        Ok(Some(TensorRef { name, shape: Shape::new(&info.shape), dtype, bytes }))
     }
 
     /// Gives the memory of a tensor's file pages back to the system; see [`Map::release`].

@@ -18,11 +18,7 @@ pub struct ModelSource {
 #[derive(Debug)]
 enum Kind {
     Gguf(Gguf),
-    Safetensors {
-        checkpoint: Checkpoint,
-        config: Box<ModelConfig>,
-        folder: PathBuf,
-    },
+    Safetensors { checkpoint: Checkpoint, config: Box<ModelConfig>, folder: PathBuf },
 }
 
 const CONFIG: &str = "config.json";
@@ -36,11 +32,8 @@ impl ModelSource {
         let path = path.into();
         let kind = if path.is_dir() {
             let index = path.join(INDEX);
-            let (file, sharded) = if index.is_file() {
-                (index, true)
-            } else {
-                (path.join(SINGLE), false)
-            };
+            let (file, sharded) =
+                if index.is_file() { (index, true) } else { (path.join(SINGLE), false) };
             if !file.is_file() {
                 return Err(FormatError::File {
                     file: path,
@@ -154,15 +147,7 @@ fn open_safetensors(file: &Path, sharded: bool) -> Result<Kind, FormatError> {
     {
         config.eos = eos;
     }
-    let open = if sharded {
-        Checkpoint::open_index
-    } else {
-        Checkpoint::open
-    };
+    let open = if sharded { Checkpoint::open_index } else { Checkpoint::open };
     let checkpoint = open(file, config.arch)?;
-    Ok(Kind::Safetensors {
-        checkpoint,
-        config: Box::new(config),
-        folder,
-    })
+    Ok(Kind::Safetensors { checkpoint, config: Box::new(config), folder })
 }

@@ -80,8 +80,7 @@ fn with(mut config: Value, key: &str, value: Value) -> Value {
 fn a_llama_reads_alike_from_both_kinds_except_for_its_pairing() {
     let from_gguf = gguf("llama", |w| {
         base(w, "llama");
-        w.u32("tokenizer.ggml.eos_token_id", 1)
-            .u32("tokenizer.ggml.eot_token_id", 2);
+        w.u32("tokenizer.ggml.eos_token_id", 1).u32("tokenizer.ggml.eot_token_id", 2);
         w.tensor_f32("output.weight", [1, 32], &[0.0; 32]);
     });
     let mut from_gguf = from_gguf.expect("a sound configuration");
@@ -89,10 +88,7 @@ fn a_llama_reads_alike_from_both_kinds_except_for_its_pairing() {
     assert_eq!(from_gguf.rope.style, RopeStyle::Interleaved);
     from_gguf.rope.style = RopeStyle::Halved;
     assert_eq!(from_gguf, from_hf);
-    assert_eq!(
-        (from_hf.head_dim, from_hf.attn_scale, from_hf.gate),
-        (64, 0.125, Gate::Silu)
-    );
+    assert_eq!((from_hf.head_dim, from_hf.attn_scale, from_hf.gate), (64, 0.125, Gate::Silu));
 }
 
 #[test]
@@ -102,28 +98,18 @@ fn families_differ_where_they_should() {
     let c = gguf("qwen3", |w| base(w, "qwen3")).expect("sound");
     assert!(!c.qkv_bias && c.qk_norm);
     let c = hf(&with(hf_base("mistral"), "sliding_window", json!(4096))).expect("sound");
-    assert_eq!(
-        (c.layer_window(0), c.layer_window(11)),
-        (Some(4096), Some(4096))
-    );
+    assert_eq!((c.layer_window(0), c.layer_window(11)), (Some(4096), Some(4096)));
     let c = hf(&with(hf_base("qwen3"), "sliding_window", json!(4096))).expect("sound");
-    assert_eq!(
-        c.layer_window(11),
-        None,
-        "Qwen's window needs use_sliding_window"
-    );
+    assert_eq!(c.layer_window(11), None, "Qwen's window needs use_sliding_window");
 }
 
 #[test]
 fn gemma3_alternates_windows_and_bases() {
     let from_gguf = gguf("gemma3", |w| {
         base(w, "gemma3");
-        w.u32("gemma3.attention.key_length", 256)
-            .u32("gemma3.attention.value_length", 256);
-        w.u32("gemma3.attention.sliding_window", 512)
-            .f32("gemma3.rope.freq_base", 1e6);
-        w.string("gemma3.rope.scaling.type", "linear")
-            .f32("gemma3.rope.scaling.factor", 8.0);
+        w.u32("gemma3.attention.key_length", 256).u32("gemma3.attention.value_length", 256);
+        w.u32("gemma3.attention.sliding_window", 512).f32("gemma3.rope.freq_base", 1e6);
+        w.string("gemma3.rope.scaling.type", "linear").f32("gemma3.rope.scaling.factor", 8.0);
     });
     let text = json!({
         "num_hidden_layers": 12, "hidden_size": 512, "num_attention_heads": 8,
@@ -142,15 +128,9 @@ fn gemma3_alternates_windows_and_bases() {
     let five_in_six = [true, true, true, true, true, false];
     assert_eq!(windows, [five_in_six, five_in_six].concat());
     assert_eq!(c.layer_rope(4).base, 10_000.0);
-    assert_eq!(
-        (c.layer_rope(5).base, &c.layer_rope(4).scaling),
-        (1e6, &RopeScaling::None)
-    );
+    assert_eq!((c.layer_rope(5).base, &c.layer_rope(4).scaling), (1e6, &RopeScaling::None));
     assert_eq!(c.layer_rope(5).scaling, RopeScaling::Linear { factor: 8.0 });
-    assert_eq!(
-        (c.attn_scale, c.embed_scale, c.gate),
-        (0.0625, 512f32.sqrt(), Gate::GeluTanh)
-    );
+    assert_eq!((c.attn_scale, c.embed_scale, c.gate), (0.0625, 512f32.sqrt(), Gate::GeluTanh));
 }
 
 #[test]
@@ -189,58 +169,29 @@ fn rope_scalings_are_read() {
         base(w, "llama");
         w.tensor_f32("rope_freqs.weight", [32], &factors);
     });
-    assert_eq!(
-        c.expect("sound").rope.scaling,
-        RopeScaling::Factors { factors }
-    );
+    assert_eq!(c.expect("sound").rope.scaling, RopeScaling::Factors { factors });
 }
 
 #[test]
 fn faults_name_the_key_and_the_value() {
     let cases = [
         ("num_hidden_layers", json!(0), "0 is not within 1 to 1024"),
-        (
-            "num_hidden_layers",
-            json!(1u64 << 60),
-            "is not within 1 to 1024",
-        ),
-        (
-            "num_hidden_layers",
-            json!(-1),
-            "expected a whole number, found -1",
-        ),
+        ("num_hidden_layers", json!(1u64 << 60), "is not within 1 to 1024"),
+        ("num_hidden_layers", json!(-1), "expected a whole number, found -1"),
         ("num_hidden_layers", Value::Null, "is missing"),
-        (
-            "num_attention_heads",
-            json!(7),
-            "512 does not split into 7 heads",
-        ),
-        (
-            "num_attention_heads",
-            json!(0),
-            "512 does not split into 0 heads",
-        ),
-        (
-            "num_key_value_heads",
-            json!(3),
-            "8 query heads are not a multiple of 3",
-        ),
+        ("num_attention_heads", json!(7), "512 does not split into 7 heads"),
+        ("num_attention_heads", json!(0), "512 does not split into 0 heads"),
+        ("num_key_value_heads", json!(3), "8 query heads are not a multiple of 3"),
         ("num_key_value_heads", json!(0), "0 is not within"),
         ("rms_norm_eps", json!(-1e-5), "not a positive number"),
-        (
-            "vocab_size",
-            json!("many"),
-            "expected a whole number, found \"many\"",
-        ),
+        ("vocab_size", json!("many"), "expected a whole number, found \"many\""),
         ("hidden_act", json!("relu"), "`relu` is not supported"),
         ("rope_theta", json!(0.0), "base 0 is not at least 1"),
         ("attention_bias", json!(true), "not supported"),
         ("eos_token_id", json!("</s>"), "token id"),
     ];
     for (key, value, why) in cases {
-        let error = hf(&with(hf_base("llama"), key, value))
-            .expect_err(key)
-            .to_string();
+        let error = hf(&with(hf_base("llama"), key, value)).expect_err(key).to_string();
         assert!(error.contains(key) && error.contains(why), "{key}: {error}");
         assert!(error.contains("config.json"), "{error}");
     }
@@ -250,13 +201,8 @@ fn faults_name_the_key_and_the_value() {
     });
     let error = error.expect_err("not a number").to_string();
     assert!(error.contains("`llama.rope`: base NaN"), "{error}");
-    let error = gguf("llama", |_| {})
-        .expect_err("nothing there")
-        .to_string();
-    assert!(
-        error.contains("key `llama.block_count` is missing"),
-        "{error}"
-    );
+    let error = gguf("llama", |_| {}).expect_err("nothing there").to_string();
+    assert!(error.contains("key `llama.block_count` is missing"), "{error}");
 }
 
 #[test]
@@ -279,33 +225,17 @@ fn safetensors_come_under_gguf_names() {
         ("vision.patches", &[1, 2, 1, 2, 1]),
     ];
     folder(dir.path(), &hf_base("llama"), tensors);
-    std::fs::write(
-        dir.path().join("generation_config.json"),
-        r#"{"eos_token_id": 9}"#,
-    )
-    .expect("writable");
+    std::fs::write(dir.path().join("generation_config.json"), r#"{"eos_token_id": 9}"#)
+        .expect("writable");
     for path in [dir.path().to_owned(), dir.path().join("model.safetensors")] {
         let source = ModelSource::open(path).expect("a sound model");
         let q = source.tensor("blk.0.attn_q.weight").expect("present");
-        assert_eq!(
-            (q.shape.dims(), q.dtype, q.bytes.len()),
-            (&[8, 4][..], QuantFormat::F32, 128)
-        );
-        assert_eq!(
-            source.config().expect("sound").eos,
-            [9],
-            "generation_config.json decides"
-        );
-        let error = source
-            .tensor("vision.patches")
-            .expect_err("five dimensions")
-            .to_string();
+        assert_eq!((q.shape.dims(), q.dtype, q.bytes.len()), (&[8, 4][..], QuantFormat::F32, 128));
+        assert_eq!(source.config().expect("sound").eos, [9], "generation_config.json decides");
+        let error = source.tensor("vision.patches").expect_err("five dimensions").to_string();
         assert!(error.contains("`vision.patches`"), "{error}");
         let error = source.tensor("output.weight").expect_err("absent");
-        assert!(
-            matches!(error, FormatError::MissingTensor { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, FormatError::MissingTensor { .. }), "{error}");
         assert_eq!(source.tensors().len(), 2);
         assert!(source.companion("generation_config.json").is_some());
         assert!(source.companion("tokenizer.json").is_none());
@@ -315,18 +245,11 @@ fn safetensors_come_under_gguf_names() {
 #[test]
 fn shards_are_joined_and_may_not_lie_elsewhere() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    folder(
-        dir.path(),
-        &hf_base("llama"),
-        &[("model.norm.weight", &[4])],
-    );
+    folder(dir.path(), &hf_base("llama"), &[("model.norm.weight", &[4])]);
     let one = dir.path().join("model.safetensors");
     std::fs::rename(one, dir.path().join("a.safetensors")).expect("renamed");
-    std::fs::write(
-        dir.path().join("b.safetensors"),
-        shard(&[("lm_head.weight", &[2, 2])]),
-    )
-    .expect("writable");
+    std::fs::write(dir.path().join("b.safetensors"), shard(&[("lm_head.weight", &[2, 2])]))
+        .expect("writable");
     let index = |map: Value| {
         let text = json!({"metadata": {}, "weight_map": map}).to_string();
         std::fs::write(dir.path().join("model.safetensors.index.json"), text).expect("writable");
@@ -335,24 +258,12 @@ fn shards_are_joined_and_may_not_lie_elsewhere() {
     let good = json!({"model.norm.weight": "a.safetensors", "lm_head.weight": "b.safetensors"});
     let source = index(good).expect("sound");
     assert!(source.tensor("output.weight").is_ok() && source.tensor("output_norm.weight").is_ok());
-    for bad in [
-        "../a.safetensors",
-        "/etc/passwd",
-        "x/a.safetensors",
-        "..",
-        "",
-        "x\\a",
-    ] {
-        let error = index(json!({"model.norm.weight": bad}))
-            .expect_err(bad)
-            .to_string();
+    for bad in ["../a.safetensors", "/etc/passwd", "x/a.safetensors", "..", "", "x\\a"] {
+        let error = index(json!({"model.norm.weight": bad})).expect_err(bad).to_string();
         assert!(error.contains("is not a plain file name"), "{bad}: {error}");
     }
     let misplaced =
         json!({"model.norm.weight": "b.safetensors", "lm_head.weight": "b.safetensors"});
     let error = index(misplaced).expect_err("not in that file").to_string();
-    assert!(
-        error.contains("tensor `model.norm.weight` is missing"),
-        "{error}"
-    );
+    assert!(error.contains("tensor `model.norm.weight` is missing"), "{error}");
 }

@@ -23,9 +23,8 @@ const COMPANIONS: [&str; 6] = [
 
 /// `HF_HUB_CACHE`, else `HF_HOME/hub`, else `XDG_CACHE_HOME/huggingface/hub`, else the default.
 fn cache() -> Cache {
-    let folder = |name: &str| {
-        std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-    };
+    let folder =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = folder("HF_HUB_CACHE") {
         return Cache::new(path);
     }
@@ -89,7 +88,8 @@ pub(super) fn pull(
     let api = builder.with_token(token).build().map_err(|error| failed(repo, &error))?;
     let remote = api.repo(repo_of(repo, revision));
     if let Some(file) = file {
-        return fetch(&api, &remote, file, progress).map_err(|error| or_fetch(error, &failed, file));
+        return fetch(&api, &remote, file, progress)
+            .map_err(|error| or_fetch(error, &failed, file));
     }
     let info = remote.info().map_err(|error| failed("the list of files", &error))?;
     let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
@@ -194,7 +194,10 @@ fn shards_of(index: &Path) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
     for value in map.values() {
         let name = value.as_str().ok_or("`weight_map` has an entry that is no string")?;
-        if name.is_empty() || name.starts_with('/') || name.split(['/', '\\']).any(|part| part == "..") {
+        if name.is_empty()
+            || name.starts_with('/')
+            || name.split(['/', '\\']).any(|part| part == "..")
+        {
             return Err(format!("shard `{name}` lies outside the model's folder"));
         }
         names.push(name.into());

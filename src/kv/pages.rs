@@ -68,7 +68,8 @@ impl KvPages {
                 ),
             });
         }
-        let layers = (0..shape.layers).map(|i| layer(backend, &shape, i)).collect::<Result<_, _>>()?;
+        let layers =
+            (0..shape.layers).map(|i| layer(backend, &shape, i)).collect::<Result<_, _>>()?;
         Ok(Self { shape, layers, pool: PagePool::new(shape.pages, shape.page_slots) })
     }
 }
@@ -78,9 +79,11 @@ fn layer(backend: &dyn Backend, shape: &KvShape, index: usize) -> BackendResult<
     let plane = |name: &str, dtype: DType, inner: usize| -> BackendResult<View> {
         let bytes = (s * g * inner * dtype.size()) as u64;
         let label = format!("kv.{index}.{name}");
-        backend
-            .alloc(&BufferDesc { label, bytes, usage: Usage::Cache })?
-            .view(0, dtype, [s, g, inner])
+        backend.alloc(&BufferDesc { label, bytes, usage: Usage::Cache })?.view(
+            0,
+            dtype,
+            [s, g, inner],
+        )
     };
     let dtype = match shape.format {
         KvFormat::F32 => DType::F32,

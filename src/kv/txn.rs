@@ -147,7 +147,10 @@ mod tests {
         let mut sequence = chain(&[1; 30]);
         let error = KvTxn::stage(&mut sequence, &[2; 3]).expect_err("32 positions in all");
         let text = error.to_string();
-        assert!(text.contains("3 more positions after 30") && text.contains("32 positions"), "{text}");
+        assert!(
+            text.contains("3 more positions after 30") && text.contains("32 positions"),
+            "{text}"
+        );
         assert!(error.hint().is_some_and(|h| h.contains("--ctx")));
         assert_eq!(sequence.len(), 30);
     }
@@ -156,12 +159,28 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         /// Stage rows with these ids on a sequence; accept those with a set bit, or none.
-        Rows { of: usize, ids: Vec<u32>, accept: Option<u16> },
-        Fork { of: usize, keep: usize },
-        Truncate { of: usize, keep: usize },
-        Publish { of: usize },
-        FromPrefix { of: usize },
-        Drop { of: usize },
+        Rows {
+            of: usize,
+            ids: Vec<u32>,
+            accept: Option<u16>,
+        },
+        Fork {
+            of: usize,
+            keep: usize,
+        },
+        Truncate {
+            of: usize,
+            keep: usize,
+        },
+        Publish {
+            of: usize,
+        },
+        FromPrefix {
+            of: usize,
+        },
+        Drop {
+            of: usize,
+        },
     }
 
     fn step() -> impl Strategy<Value = Step> {

@@ -185,11 +185,7 @@ pub struct BadField {
 impl ModelConfig {
     /// Window of a layer in tokens, `None` if it attends to everything.
     pub fn layer_window(&self, layer: usize) -> Option<usize> {
-        if self.windowed[layer] {
-            self.window
-        } else {
-            None
-        }
+        if self.windowed[layer] { self.window } else { None }
     }
 
     /// Rotary embedding of a layer.
@@ -223,11 +219,7 @@ impl ModelConfig {
             format!("{heads} query heads are not a multiple of {kv} key/value heads")
         })?;
         ensure("windowed", self.windowed.len() == self.n_layers, || {
-            format!(
-                "describes {} layers of {}",
-                self.windowed.len(),
-                self.n_layers
-            )
+            format!("describes {} layers of {}", self.windowed.len(), self.n_layers)
         })?;
         let floats = [
             ("rms_eps", self.rms_eps, 1.0),
@@ -240,46 +232,30 @@ impl ModelConfig {
             })?;
         }
         self.check_rope("rope", &self.rope)?;
-        self.rope_local
-            .as_ref()
-            .map_or(Ok(()), |rope| self.check_rope("rope_local", rope))
+        self.rope_local.as_ref().map_or(Ok(()), |rope| self.check_rope("rope_local", rope))
     }
 
     fn check_rope(&self, field: &'static str, rope: &RopeConfig) -> Result<(), BadField> {
-        let RopeConfig {
-            base, dim, scaling, ..
-        } = rope;
+        let RopeConfig { base, dim, scaling, .. } = rope;
         let head = self.head_dim;
         ensure(field, *base >= 1.0 && base.is_finite(), || {
             format!("base {base} is not at least 1")
         })?;
-        ensure(
-            field,
-            *dim > 0 && dim.is_multiple_of(2) && *dim <= head,
-            || format!("{dim} rotated elements are not an even number within the head size {head}"),
-        )?;
+        ensure(field, *dim > 0 && dim.is_multiple_of(2) && *dim <= head, || {
+            format!("{dim} rotated elements are not an even number within the head size {head}")
+        })?;
         let positive = |what: &str, x: f32| {
-            ensure(field, x > 0.0 && x.is_finite(), || {
-                format!("{what} {x} is not positive")
-            })
+            ensure(field, x > 0.0 && x.is_finite(), || format!("{what} {x} is not positive"))
         };
         let context = |x: usize| {
             ensure(field, (1..=limits::CONTEXT).contains(&x), || {
-                format!(
-                    "original context {x} is not within 1 to {}",
-                    limits::CONTEXT
-                )
+                format!("original context {x} is not within 1 to {}", limits::CONTEXT)
             })
         };
         match scaling {
             RopeScaling::None => Ok(()),
             RopeScaling::Linear { factor } => positive("scaling factor", *factor),
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => {
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 positive("scaling factor", *factor)?;
                 positive("low_freq_factor", *low_freq_factor)?;
                 ensure(field, high_freq_factor > low_freq_factor, || {
@@ -304,14 +280,9 @@ impl ModelConfig {
             }
             RopeScaling::Factors { factors } => {
                 ensure(field, factors.len() == dim / 2, || {
-                    format!(
-                        "{} frequency factors for {dim} rotated elements",
-                        factors.len()
-                    )
+                    format!("{} frequency factors for {dim} rotated elements", factors.len())
                 })?;
-                factors
-                    .iter()
-                    .try_for_each(|&x| positive("frequency factor", x))
+                factors.iter().try_for_each(|&x| positive("frequency factor", x))
             }
         }
     }
@@ -322,12 +293,5 @@ fn ensure(
     holds: bool,
     message: impl FnOnce() -> String,
 ) -> Result<(), BadField> {
-    if holds {
-        Ok(())
-    } else {
-        Err(BadField {
-            field,
-            message: message(),
-        })
-    }
+    if holds { Ok(()) } else { Err(BadField { field, message: message() }) }
 }

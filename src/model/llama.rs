@@ -11,8 +11,8 @@ use crate::{
     error::Result,
     kv::KvPages,
     ops::{
-        Activations, Add, AddRmsNorm, Embed, GateMul, GatherRows, HeadRmsNorm, KvWrite,
-        QMatMul, RmsNorm, Rope, RowStats, Then, TreeAttention,
+        Activations, Add, AddRmsNorm, Embed, GateMul, GatherRows, HeadRmsNorm, KvWrite, QMatMul,
+        RmsNorm, Rope, RowStats, Then, TreeAttention,
     },
     record::{Recorder, Recording},
 };

@@ -56,9 +56,9 @@ impl Planner<'_> {
             let tensor = self.source.tensor(&name)?;
             self.expect_shape(&tensor, &[*rows, k])?;
             let format = self.format_of(&tensor);
-            let open = parts.last_mut().filter(|p| {
-                p.layout.format == format && p.layout.n.is_multiple_of(ROW_GROUP)
-            });
+            let open = parts
+                .last_mut()
+                .filter(|p| p.layout.format == format && p.layout.n.is_multiple_of(ROW_GROUP));
             match open {
                 Some(part) => {
                     part.layout = self.layout(&name, format, part.layout.n + rows, k)?;
@@ -92,7 +92,9 @@ impl Planner<'_> {
         Layout::new(format, n, k).ok_or_else(|| {
             let hint = match self.quant {
                 Some(_) => "choose a --quant format in blocks of 32, such as q8_0 or q4_1".into(),
-                None => format!("rows of a weight are multiples of {} elements", format.k_multiple()),
+                None => {
+                    format!("rows of a weight are multiples of {} elements", format.k_multiple())
+                }
             };
             self.error(
                 format!(
@@ -141,7 +143,11 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Looks at every matrix without reading it.
-    pub fn new(source: &ModelSource, config: &ModelConfig, quant: Option<QuantFormat>) -> Result<Self> {
+    pub fn new(
+        source: &ModelSource,
+        config: &ModelConfig,
+        quant: Option<QuantFormat>,
+    ) -> Result<Self> {
         let planner = Planner { source, quant };
         let c = config;
         let [h, g, d] = [c.n_heads, c.n_kv_heads, c.head_dim];
@@ -184,8 +190,7 @@ impl Plan {
 
     /// All linear maps, in the order they are loaded.
     pub fn linears(&self) -> impl Iterator<Item = &LinearPlan> {
-        let layers =
-            self.layers.iter().flat_map(|l| [&l.qkv, &l.attn_out, &l.gate_up, &l.down]);
+        let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.attn_out, &l.gate_up, &l.down]);
         std::iter::once(&self.embed).chain(layers).chain(&self.head)
     }
 

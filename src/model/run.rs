@@ -169,7 +169,16 @@ impl Model {
         let activations = options.activations;
         let steps = BTreeMap::new();
         Ok(Self {
-            config, backend, weights, kv, scratch, state, moves, activations, steps, commit: None,
+            config,
+            backend,
+            weights,
+            kv,
+            scratch,
+            state,
+            moves,
+            activations,
+            steps,
+            commit: None,
         })
     }
 
@@ -366,7 +375,9 @@ impl Model {
         let download = backend.finish(ticket, Wait::Spin(SPIN))?;
         let stats = match reads.is_empty() {
             true => Vec::new(),
-            false => download.to_vec::<[u32; ROW_STATS_FIELDS]>(0).into_iter().map(row_stat).collect(),
+            false => {
+                download.to_vec::<[u32; ROW_STATS_FIELDS]>(0).into_iter().map(row_stat).collect()
+            }
         };
         let logits = want.logits().then(|| download.to_vec::<f32>(1));
         Ok(StepOutput { stats, logits })

@@ -161,7 +161,12 @@ impl StepData {
 
     /// State of a tree: the staged rows see the prefix through the table and their ancestors by
     /// slot.
-    pub fn tree(shape: StepShape, txn: &KvTxn<'_>, page_slots: usize, paths: &[Vec<usize>]) -> Self {
+    pub fn tree(
+        shape: StepShape,
+        txn: &KvTxn<'_>,
+        page_slots: usize,
+        paths: &[Vec<usize>],
+    ) -> Self {
         let slots = txn.slots();
         Self::new(shape, txn, page_slots, |i| {
             let path: Vec<u32> = paths[i].iter().map(|&a| slots[a]).collect();

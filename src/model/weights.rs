@@ -251,7 +251,9 @@ impl Vectors {
         };
         let plus = if config.norm_plus_one { 1.0 } else { 0.0 };
         let layers = (0..config.n_layers).flat_map(|i| {
-            layer_norms(config).into_iter().map(move |(n, len)| (format!("blk.{i}.{n}.weight"), len))
+            layer_norms(config)
+                .into_iter()
+                .map(move |(n, len)| (format!("blk.{i}.{n}.weight"), len))
         });
         for (name, len) in layers.chain([("output_norm.weight".to_owned(), config.d_model)]) {
             let mut norm = vector(planner, &name, len)?;

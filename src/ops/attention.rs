@@ -109,7 +109,8 @@ impl TreeAttention {
     pub(super) fn summary(&self) -> String {
         let [_, g, d] = self.cache.dims();
         let (m, h) = (self.q.shape.dim(0), self.q.shape.dim(1));
-        let window = if self.window > 0 { format!(", window={}", self.window) } else { String::new() };
+        let window =
+            if self.window > 0 { format!(", window={}", self.window) } else { String::new() };
         format!(
             "{}, m={m}, h={h}, g={g}, d={d}, page={}, ctx={}{window}",
             self.cache.format.name(),

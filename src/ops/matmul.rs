@@ -20,7 +20,10 @@ impl Weight {
     fn check(&self, name: &str) -> CheckResult {
         expect(name, &self.data, DType::U8, &[self.layout.bytes])?;
         if !self.data.offset.is_multiple_of(256) {
-            return Err(format!("weight `{name}` starts at byte {}, no multiple of 256", self.data.offset));
+            return Err(format!(
+                "weight `{name}` starts at byte {}, no multiple of 256",
+                self.data.offset
+            ));
         }
         Ok(())
     }

@@ -155,7 +155,12 @@ fn expect(name: &str, view: &View, dtype: DType, dims: &[usize]) -> CheckResult 
 }
 
 /// `view` has this type and rank; gives its dimensions.
-fn ranked<'a>(name: &str, view: &'a View, dtype: DType, rank: usize) -> Result<&'a [usize], String> {
+fn ranked<'a>(
+    name: &str,
+    view: &'a View,
+    dtype: DType,
+    rank: usize,
+) -> Result<&'a [usize], String> {
     if view.dtype != dtype || view.shape.rank() != rank {
         return Err(format!(
             "operand `{name}` is {} {}, wanted {dtype} with {rank} dimensions",

@@ -25,7 +25,11 @@ pub const TINY: f32 = f32::from_bits((127 - 100) << 23);
 /// # Panics
 /// If `K` is not a multiple of 32 or a length does not fit.
 pub fn quantize_row_q8(x: &[f32], codes: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
-    assert!(x.len().is_multiple_of(BLOCK), "activations of {} elements are not blocks of 32", x.len());
+    assert!(
+        x.len().is_multiple_of(BLOCK),
+        "activations of {} elements are not blocks of 32",
+        x.len()
+    );
     assert_eq!(codes.len(), x.len(), "one code an element");
     assert_eq!(d.len(), x.len() / BLOCK, "one scale a block");
     assert_eq!(sums.len(), x.len() / BLOCK, "one sum a block");

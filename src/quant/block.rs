@@ -8,7 +8,8 @@ pub(super) trait Block {
     /// Its name; sizes come from there.
     const FORMAT: QuantFormat;
     /// Elements handed to [`Block::pack`] at once: one block, but 32 for unquantised formats.
-    const UNIT: usize = if Self::FORMAT.block_elements() > BLOCK { Self::FORMAT.block_elements() } else { BLOCK };
+    const UNIT: usize =
+        if Self::FORMAT.block_elements() > BLOCK { Self::FORMAT.block_elements() } else { BLOCK };
 
     /// Dequantises one block.
     fn decode(block: &[u8], out: &mut [f32]);
@@ -64,7 +65,11 @@ impl Codec {
     }
 
     fn new<B: Block>() -> Self {
-        Self { decode: decode_all::<B>, encode: encode_all::<B>, pack_group: repack::pack_group::<B> }
+        Self {
+            decode: decode_all::<B>,
+            encode: encode_all::<B>,
+            pack_group: repack::pack_group::<B>,
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use half::{bf16, f16};
 
-use super::{QuantFormat, bits, block::{Block, Tile}};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+};
 
 /// IEEE binary32.
 pub(super) struct F32;

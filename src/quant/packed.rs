@@ -88,7 +88,8 @@ impl<'a> Packed<'a> {
                 for (i, out) in out.iter_mut().enumerate() {
                     let word = self.word(Some(codes), n, (b * BLOCK + i) / 2);
                     let half = (word >> (16 * (i % 2))) as u16;
-                    *out = if format == F::F16 { f16(half) } else { bf16::from_bits(half).to_f32() };
+                    *out =
+                        if format == F::F16 { f16(half) } else { bf16::from_bits(half).to_f32() };
                 }
                 return;
             }

@@ -9,7 +9,11 @@
 //! x = d * sc[2b + l/16] * e - dmin * mn[2b + l/16]
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    search,
+};
 
 pub(super) struct Q2K;
 

@@ -11,7 +11,11 @@
 //! x = d * (scale[2b + l/16] - 32) * (e - 4)
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    search,
+};
 
 pub(super) struct Q3K;
 

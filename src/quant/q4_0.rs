@@ -6,7 +6,11 @@
 //!                hi  lo nibble
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    search,
+};
 
 pub(super) struct Q4_0;
 

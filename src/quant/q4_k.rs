@@ -7,7 +7,11 @@
 //! x = d * sc * e - dmin * mn
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, scales6, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    scales6, search,
+};
 
 pub(super) struct Q4K;
 

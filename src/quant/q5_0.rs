@@ -6,7 +6,11 @@
 //!      |       | bit of element j| hi  lo nibble: the low four bits
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    search,
+};
 
 pub(super) struct Q5_0;
 

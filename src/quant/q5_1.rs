@@ -6,7 +6,11 @@
 //!      |       |       | bit of element j| hi  lo nibble: the low four bits
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, q5_0, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    q5_0, search,
+};
 
 pub(super) struct Q5_1;
 

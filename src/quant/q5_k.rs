@@ -8,7 +8,11 @@
 //! x = d * sc * e - dmin * mn
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, q4_k, scales6, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    q4_k, scales6, search,
+};
 
 pub(super) struct Q5K;
 

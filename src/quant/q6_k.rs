@@ -10,7 +10,11 @@
 //! x = d * sc[2b + l/16] * (e - 32)
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}, search};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+    search,
+};
 
 pub(super) struct Q6K;
 

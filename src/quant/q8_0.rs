@@ -5,7 +5,10 @@
 //!      | d f16 | q0 | q1 | ...            | q31 |     x = d * q
 //! ```
 
-use super::{QuantFormat, bits, block::{Block, Tile}};
+use super::{
+    QuantFormat, bits,
+    block::{Block, Tile},
+};
 
 pub(super) struct Q8_0;
 

@@ -96,7 +96,8 @@ fn groups_mut<'a>(layout: &Layout, dst: &'a mut [u8]) -> impl Iterator<Item = Gr
         this.chunks_exact_mut(step)
     };
     let mut codes = cut(Some(layout.codes));
-    let (mut high, mut scales, mut supers) = (cut(layout.high), cut(layout.scales), cut(layout.supers));
+    let (mut high, mut scales, mut supers) =
+        (cut(layout.high), cut(layout.scales), cut(layout.supers));
     std::iter::from_fn(move || {
         Some(GroupMut {
             codes: codes.next()?,

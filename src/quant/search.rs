@@ -40,7 +40,8 @@ pub(super) fn symmetric(x: &[f32], lo: i32, hi: i32) -> f32 {
 
 /// `(d, m)` such that `x ~ d * code + m`, codes in `0..=max`; `m <= 0` if `below_zero`.
 pub(super) fn affine(x: &[f32], max: i32, below_zero: bool) -> (f32, f32) {
-    let (mut low, mut high) = x.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+    let (mut low, mut high) =
+        x.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
     if below_zero {
         (low, high) = (low.min(0.0), high.max(0.0));
     }
@@ -65,7 +66,8 @@ pub(super) fn affine(x: &[f32], max: i32, below_zero: bool) -> (f32, f32) {
         if determinant <= 0.0 {
             continue;
         }
-        let (mut d, mut m) = ((n * xq - q1 * sum) / determinant, (q2 * sum - q1 * xq) / determinant);
+        let (mut d, mut m) =
+            ((n * xq - q1 * sum) / determinant, (q2 * sum - q1 * xq) / determinant);
         if below_zero && m > 0.0 {
             (d, m) = (xq / q2, 0.0);
         }

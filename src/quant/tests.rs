@@ -138,7 +138,9 @@ fn encoding_errs_no_more_than_rounding() {
                 format.dequantize(&blocks, &mut y).expect("own blocks");
                 let (low, high) =
                     x.iter().fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
-                let rms = (x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum::<f32>() / x.len() as f32).sqrt();
+                let rms = (x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum::<f32>()
+                    / x.len() as f32)
+                    .sqrt();
                 let bound = bound(format, low, high);
                 assert!(rms <= bound, "{format}, shape {i} times {scale}: rms {rms} above {bound}");
             }

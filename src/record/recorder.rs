@@ -31,8 +31,10 @@ impl Recorder {
     #[track_caller]
     pub fn push(&mut self, op: impl Into<Op>) -> Result<()> {
         let (op, site) = (op.into(), Site::caller());
-        check_op(&op).map_err(|message| {
-            BackendError::Operand { op: op.to_string(), site, message }
+        check_op(&op).map_err(|message| BackendError::Operand {
+            op: op.to_string(),
+            site,
+            message,
         })?;
         self.nodes.push(Node { op, site, label: self.label.clone() });
         Ok(())

@@ -65,10 +65,7 @@ impl Bpe {
                     TextError::vocabulary(MERGES, message)
                 })
             };
-            let merge = Merge {
-                rank: rank as u32,
-                id: token(&joined)?,
-            };
+            let merge = Merge { rank: rank as u32, id: token(&joined)? };
             table.entry((token(left)?, token(right)?)).or_insert(merge);
         }
         let mut utf8 = [0; 4];
@@ -78,12 +75,7 @@ impl Bpe {
             return Err(TextError::vocabulary("tokenizer.ggml.tokens", message));
         }
         let words = pre.whole_words_first.then_some(index);
-        Ok(Self {
-            pre,
-            byte_tokens,
-            merges: table,
-            words,
-        })
+        Ok(Self { pre, byte_tokens, merges: table, words })
     }
 
     /// Appends the ids of `text`, which contains no special tokens.
@@ -102,19 +94,14 @@ impl Bpe {
     fn encode_word(&self, vocab: &Vocab, word: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         if let Some(words) = &self.words {
             scratch.spelled.clear();
-            scratch
-                .spelled
-                .extend(word.bytes().map(|byte| scratch.alphabet[usize::from(byte)]));
+            scratch.spelled.extend(word.bytes().map(|byte| scratch.alphabet[usize::from(byte)]));
             if let Some(id) = words.find(&vocab.text, scratch.spelled.as_bytes()) {
                 out.push(id);
                 return;
             }
         }
         let start = out.len();
-        out.extend(
-            word.bytes()
-                .filter_map(|byte| self.byte_tokens[usize::from(byte)]),
-        );
+        out.extend(word.bytes().filter_map(|byte| self.byte_tokens[usize::from(byte)]));
         if out.len() - start > 1 {
             let merged = self.merge(&out[start..], scratch);
             out.truncate(start);
@@ -137,19 +124,13 @@ impl Bpe {
             self.propose(symbols, heap, at);
         }
         while let Some(Reverse((rank, left))) = heap.pop() {
-            let Symbol {
-                id,
-                next: right,
-                prev,
-            } = symbols[left];
+            let Symbol { id, next: right, prev } = symbols[left];
             if id == GONE || right == NONE {
                 continue;
             }
             // Stale unless the pair at this place still has this rank.
-            let Some(merge) = self
-                .merges
-                .get(&(id, symbols[right].id))
-                .filter(|merge| merge.rank == rank)
+            let Some(merge) =
+                self.merges.get(&(id, symbols[right].id)).filter(|merge| merge.rank == rank)
             else {
                 continue;
             };
@@ -164,10 +145,7 @@ impl Bpe {
                 self.propose(symbols, heap, prev);
             }
         }
-        symbols
-            .iter()
-            .map(|symbol| symbol.id)
-            .filter(|&id| id != GONE)
+        symbols.iter().map(|symbol| symbol.id).filter(|&id| id != GONE)
     }
 
     fn propose(

@@ -39,10 +39,7 @@ pub struct Message {
 impl Message {
     /// Message of `role` saying `content`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
+        Self { role: role.into(), content: content.into() }
     }
 }
 
@@ -104,36 +101,21 @@ impl ChatTemplate {
         let origin = origin.into();
         if source.len() > MAX_SOURCE_BYTES {
             let message = format!("{} bytes long, more than {MAX_SOURCE_BYTES}", source.len());
-            return Err(TextError::Template {
-                origin,
-                line: None,
-                message,
-            });
+            return Err(TextError::Template { origin, line: None, message });
         }
         let mut env = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         env.set_syntax(syntax.expect("the delimiters are the default ones"));
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         env.set_fuel(Some(MAX_INSTRUCTIONS));
         env.add_filter("tojson", to_json);
-        env.add_function(
-            "raise_exception",
-            |message: String| -> Result<Value, minijinja::Error> {
-                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-            },
-        );
+        env.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
         let parsed = env.add_template_owned(NAME, without_generation_tags(source));
         parsed.map_err(|error| template_error(&origin, &error))?;
-        Ok(Self {
-            env,
-            origin,
-            bos_token: bos_token.into(),
-            eos_token: eos_token.into(),
-        })
+        Ok(Self { env, origin, bos_token: bos_token.into(), eos_token: eos_token.into() })
     }
 
     /// As [`ChatTemplate::new`], with the tokenizer's own special tokens.
@@ -145,10 +127,7 @@ impl ChatTemplate {
         origin: impl Into<String>,
         tokenizer: &Tokenizer,
     ) -> Result<Self, TextError> {
-        let text = |id: Option<u32>| {
-            id.and_then(|id| tokenizer.token_text(id))
-                .unwrap_or_default()
-        };
+        let text = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         Self::new(source, origin, text(tokenizer.bos()), text(tokenizer.eos()))
     }
 
@@ -165,9 +144,7 @@ impl ChatTemplate {
         let fail = |error: &minijinja::Error| template_error(&self.origin, error);
         let mut env = self.env.clone();
         let now_s = input.now_s.unwrap_or_else(|| {
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs())
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
         });
         env.add_function("strftime_now", move |format: String| {
             strftime(&format, now_s)
@@ -181,10 +158,7 @@ impl ChatTemplate {
             .iter()
             .map(|m| serde_json::json!({"role": m.role, "content": m.content}));
         set("messages", messages.collect());
-        set(
-            "add_generation_prompt",
-            (input.generation_prompt == GenerationPrompt::Yes).into(),
-        );
+        set("add_generation_prompt", (input.generation_prompt == GenerationPrompt::Yes).into());
         set("bos_token", self.bos_token.as_str().into());
         set("eos_token", self.eos_token.as_str().into());
         let template = env.get_template(NAME).map_err(|error| fail(&error))?;
@@ -210,11 +184,7 @@ fn template_error(origin: &str, error: &minijinja::Error) -> TextError {
     if let Some(cause) = std::error::Error::source(error) {
         message = format!("{message}: {cause}");
     }
-    TextError::Template {
-        origin: origin.to_owned(),
-        line: error.line(),
-        message,
-    }
+    TextError::Template { origin: origin.to_owned(), line: error.line(), message }
 }
 
 /// Output of limited length.
@@ -223,9 +193,7 @@ struct Limited(Vec<u8>);
 impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_OUTPUT_BYTES {
-            return Err(io::Error::other(format!(
-                "the output exceeds {MAX_OUTPUT_BYTES} bytes"
-            )));
+            return Err(io::Error::other(format!("the output exceeds {MAX_OUTPUT_BYTES} bytes")));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -247,13 +215,9 @@ fn to_json(value: Value, kwargs: Kwargs) -> Result<String, minijinja::Error> {
         Some(width) => {
             let indent = " ".repeat(width.min(64));
             let pretty = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(
-                &mut out, pretty,
-            ))
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, pretty))
         }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut out, Spaced,
-        )),
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Spaced)),
     };
     written.map_err(fail)?;
     Ok(String::from_utf8(out).expect("serde_json writes UTF-8"))
@@ -315,17 +279,11 @@ mod tests {
 
     fn render(source: &str, messages: &[Message]) -> Result<String, TextError> {
         let template = ChatTemplate::new(source, "a.gguf", "<s>", "</s>")?;
-        template.render(&ChatInput {
-            now_s: Some(1_721_952_000),
-            ..ChatInput::new(messages)
-        })
+        template.render(&ChatInput { now_s: Some(1_721_952_000), ..ChatInput::new(messages) })
     }
 
     fn ok(source: &str) -> String {
-        let messages = [
-            Message::new("user", "Hé <b>"),
-            Message::new("assistant", "yes "),
-        ];
+        let messages = [Message::new("user", "Hé <b>"), Message::new("assistant", "yes ")];
         render(source, &messages).expect("the template is right")
     }
 
@@ -341,14 +299,9 @@ mod tests {
         );
         let template = ChatTemplate::new(source, "a.gguf", "", "").expect("right");
         let messages = [Message::new("system", "S")];
-        let input = ChatInput {
-            generation_prompt: GenerationPrompt::No,
-            ..ChatInput::new(&messages)
-        };
-        assert_eq!(
-            template.render(&input).expect("right"),
-            "<|im_start|>system\nS<|im_end|>\n"
-        );
+        let input =
+            ChatInput { generation_prompt: GenerationPrompt::No, ..ChatInput::new(&messages) };
+        assert_eq!(template.render(&input).expect("right"), "<|im_start|>system\nS<|im_end|>\n");
     }
 
     #[test]
@@ -365,10 +318,7 @@ mod tests {
             ok("{{ bos_token }}{{ messages[1].content.strip() }}{{ eos_token }}"),
             "<s>yes</s>"
         );
-        assert_eq!(
-            ok("{{ messages[0]['content'].split(' ')[-1].upper() }}"),
-            "<B>"
-        );
+        assert_eq!(ok("{{ messages[0]['content'].split(' ')[-1].upper() }}"), "<B>");
         assert_eq!(
             ok("{% for k, v in messages[0].items() %}{{ k }};{% endfor %}"),
             "role;content;"
@@ -389,18 +339,9 @@ mod tests {
 
     #[test]
     fn json_has_pythons_spacing_and_no_html_escapes() {
-        assert_eq!(
-            ok("{{ messages[0] | tojson }}"),
-            r#"{"role": "user", "content": "Hé <b>"}"#
-        );
-        assert_eq!(
-            ok("{{ [1, 2.0, none, true] | tojson }}"),
-            "[1, 2.0, null, true]"
-        );
-        assert_eq!(
-            ok("{{ {'a': [1]} | tojson(indent=2) }}"),
-            "{\n  \"a\": [\n    1\n  ]\n}"
-        );
+        assert_eq!(ok("{{ messages[0] | tojson }}"), r#"{"role": "user", "content": "Hé <b>"}"#);
+        assert_eq!(ok("{{ [1, 2.0, none, true] | tojson }}"), "[1, 2.0, null, true]");
+        assert_eq!(ok("{{ {'a': [1]} | tojson(indent=2) }}"), "{\n  \"a\": [\n    1\n  ]\n}");
     }
 
     #[test]
@@ -415,20 +356,10 @@ mod tests {
     fn errors_name_template_line_and_cause() {
         let refused =
             render("x\n{{ raise_exception('roles must alternate') }}", &[]).expect_err("raises");
-        assert_eq!(
-            refused.to_string(),
-            "chat template of a.gguf, line 2: roles must alternate"
-        );
-        let syntax = render("x\n\n{% if %}", &[])
-            .expect_err("no condition")
-            .to_string();
-        assert!(
-            syntax.starts_with("chat template of a.gguf, line 3: syntax error"),
-            "{syntax}"
-        );
-        let unknown = render("{{ nothing_such() }}", &[])
-            .expect_err("no function")
-            .to_string();
+        assert_eq!(refused.to_string(), "chat template of a.gguf, line 2: roles must alternate");
+        let syntax = render("x\n\n{% if %}", &[]).expect_err("no condition").to_string();
+        assert!(syntax.starts_with("chat template of a.gguf, line 3: syntax error"), "{syntax}");
+        let unknown = render("{{ nothing_such() }}", &[]).expect_err("no function").to_string();
         assert!(unknown.contains("nothing_such"), "{unknown}");
     }
 

@@ -97,17 +97,11 @@ mod tests {
     fn tokenizer_and_template_come_from_the_metadata() {
         let gguf = open(&writer());
         let tokenizer = Tokenizer::from_gguf(&gguf).expect("consistent");
-        let template = ChatTemplate::from_gguf(&gguf, &tokenizer)
-            .expect("right")
-            .expect("there");
+        let template = ChatTemplate::from_gguf(&gguf, &tokenizer).expect("right").expect("there");
         let messages = [Message::new("user", "a a")];
-        let text = template
-            .render(&ChatInput::new(&messages))
-            .expect("renders");
+        let text = template.render(&ChatInput::new(&messages)).expect("renders");
         assert_eq!(text, "<s>a a");
-        let ids = tokenizer
-            .encode(&text, AddSpecial::No, ParseSpecial::Yes)
-            .expect("short");
+        let ids = tokenizer.encode(&text, AddSpecial::No, ParseSpecial::Yes).expect("short");
         assert_eq!(ids, [1, 3, 4]);
     }
 
@@ -115,19 +109,15 @@ mod tests {
     fn wrong_types_and_absent_keys_are_named() {
         let mut wrong = writer();
         wrong.string("tokenizer.ggml.eos_token_id", "2");
-        let error = Tokenizer::from_gguf(&open(&wrong))
-            .expect_err("a string")
-            .to_string();
+        let error = Tokenizer::from_gguf(&open(&wrong)).expect_err("a string").to_string();
         assert!(error.contains("tokenizer.ggml.eos_token_id"), "{error}");
-        let error = Tokenizer::from_gguf(&open(&Writer::new("llama")))
-            .expect_err("empty")
-            .to_string();
+        let error =
+            Tokenizer::from_gguf(&open(&Writer::new("llama"))).expect_err("empty").to_string();
         assert!(error.contains("tokenizer.ggml.model"), "{error}");
         let mut out_of_range = writer();
         out_of_range.u32("tokenizer.ggml.eos_token_id", 5);
-        let error = Tokenizer::from_gguf(&open(&out_of_range))
-            .expect_err("five tokens")
-            .to_string();
+        let error =
+            Tokenizer::from_gguf(&open(&out_of_range)).expect_err("five tokens").to_string();
         assert!(error.contains("tokenizer.ggml.eos_token_id"), "{error}");
     }
 }

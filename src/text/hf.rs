@@ -40,25 +40,15 @@ impl Tokenizer {
             pad: id("pad_token")?,
             ends: Vec::new(),
         };
-        if let Some(ends) = generation
-            .as_ref()
-            .map(|generation| &generation["eos_token_id"])
-        {
-            let list = ends
-                .as_array()
-                .map_or(std::slice::from_ref(ends), Vec::as_slice);
+        if let Some(ends) = generation.as_ref().map(|generation| &generation["eos_token_id"]) {
+            let list = ends.as_array().map_or(std::slice::from_ref(ends), Vec::as_slice);
             for end in list.iter().filter(|end| !end.is_null()) {
                 let id = end
                     .as_u64()
                     .and_then(|id| u32::try_from(id).ok())
                     .filter(|&id| (id as usize) < vocab.len());
-                let wrong = || {
-                    file_error(
-                        dir,
-                        GENERATION,
-                        format!("eos_token_id {end} is no token's id"),
-                    )
-                };
+                let wrong =
+                    || file_error(dir, GENERATION, format!("eos_token_id {end} is no token's id"));
                 named.ends.push(id.ok_or_else(wrong)?);
             }
         }
@@ -127,18 +117,11 @@ fn read_json(dir: &Path, name: &str) -> Result<Option<Value>> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        action: "cannot read",
-        path: path.to_owned(),
-        source,
-    }
+    Error::Io { action: "cannot read", path: path.to_owned(), source }
 }
 
 fn file_error(dir: &Path, name: &str, message: impl Into<String>) -> TextError {
-    TextError::File {
-        origin: dir.join(name).display().to_string(),
-        message: message.into(),
-    }
+    TextError::File { origin: dir.join(name).display().to_string(), message: message.into() }
 }
 
 #[cfg(test)]
@@ -175,14 +158,10 @@ mod tests {
             (GENERATION, r#"{"eos_token_id": [0, 9]}"#),
         ]);
         let tokenizer = Tokenizer::from_hf_dir(dir.path()).expect("a right folder");
-        let ids = tokenizer
-            .encode("ab ab<s>", AddSpecial::Yes, ParseSpecial::Yes)
-            .expect("short");
+        let ids = tokenizer.encode("ab ab<s>", AddSpecial::Yes, ParseSpecial::Yes).expect("short");
         assert_eq!(ids, [8, 2, 4, 8]);
         assert_eq!(tokenizer.decode(&ids), "ab ab");
-        let literal = tokenizer
-            .encode("<s>", AddSpecial::No, ParseSpecial::No)
-            .expect("short");
+        let literal = tokenizer.encode("<s>", AddSpecial::No, ParseSpecial::No).expect("short");
         assert_eq!(literal, [5, 6, 7]);
         assert_eq!(tokenizer.end_of_generation(), [0, 1, 9]);
         assert!(tokenizer.adds_bos());
@@ -191,15 +170,9 @@ mod tests {
             (Some(8), Some(1), 10)
         );
         assert_eq!(tokenizer.token_kind(8), Some(TokenKind::Control));
-        let template = ChatTemplate::from_hf_dir(dir.path(), &tokenizer)
-            .expect("right")
-            .expect("there");
-        assert_eq!(
-            template
-                .render(&crate::text::ChatInput::new(&[]))
-                .expect("renders"),
-            "<s>"
-        );
+        let template =
+            ChatTemplate::from_hf_dir(dir.path(), &tokenizer).expect("right").expect("there");
+        assert_eq!(template.render(&crate::text::ChatInput::new(&[])).expect("renders"), "<s>");
     }
 
     #[test]
@@ -214,9 +187,7 @@ mod tests {
         stream.finish(&mut text);
         assert_eq!(text, "<s> ab");
         assert!(
-            ChatTemplate::from_hf_dir(dir.path(), &tokenizer)
-                .expect("nothing wrong")
-                .is_none()
+            ChatTemplate::from_hf_dir(dir.path(), &tokenizer).expect("nothing wrong").is_none()
         );
     }
 
@@ -232,23 +203,12 @@ mod tests {
             (&[(TOKENIZER, &decoder)], TOKENIZER),
             (&[(TOKENIZER, &gap)], TOKENIZER),
             (&[(TOKENIZER, BYTE_LEVEL), (CONFIG, "{")], CONFIG),
-            (
-                &[(TOKENIZER, BYTE_LEVEL), (CONFIG, r#"{"eos_token": "x"}"#)],
-                CONFIG,
-            ),
-            (
-                &[
-                    (TOKENIZER, BYTE_LEVEL),
-                    (GENERATION, r#"{"eos_token_id": 10}"#),
-                ],
-                GENERATION,
-            ),
+            (&[(TOKENIZER, BYTE_LEVEL), (CONFIG, r#"{"eos_token": "x"}"#)], CONFIG),
+            (&[(TOKENIZER, BYTE_LEVEL), (GENERATION, r#"{"eos_token_id": 10}"#)], GENERATION),
         ];
         for (files, name) in cases {
             let dir = dir(files);
-            let error = Tokenizer::from_hf_dir(dir.path())
-                .expect_err(name)
-                .to_string();
+            let error = Tokenizer::from_hf_dir(dir.path()).expect_err(name).to_string();
             assert!(error.contains(name), "{error}");
         }
     }

@@ -45,10 +45,7 @@ impl JsonPipeline {
     /// JSON that is no tokenizer; a decoder that is neither byte-level nor SentencePiece; ids with
     /// too many holes.
     pub(super) fn parse(json: &[u8], origin: &str) -> Result<(Self, Vocab), TextError> {
-        let fail = |message: String| TextError::File {
-            origin: origin.to_owned(),
-            message,
-        };
+        let fail = |message: String| TextError::File { origin: origin.to_owned(), message };
         // Plain syntax first, for errors with a line, and because the crate panics on some.
         let value: serde_json::Value =
             serde_json::from_slice(json).map_err(|error| fail(error.to_string()))?;
@@ -63,9 +60,7 @@ impl JsonPipeline {
             }
         }
         // Files may ask for cut or padded encodings, which suits training only.
-        parsing
-            .with_truncation(None)
-            .map_err(|error| fail(error.to_string()))?;
+        parsing.with_truncation(None).map_err(|error| fail(error.to_string()))?;
         parsing.with_padding(None);
         let decoder = parsing.get_decoder().map(parts).unwrap_or_default();
         let spelling = spelling(&decoder).ok_or_else(|| {
@@ -83,14 +78,7 @@ impl JsonPipeline {
             _ => false,
         });
         let vocab = vocab(&parsing, spelling).map_err(fail)?;
-        Ok((
-            Self {
-                parsing,
-                literal: OnceLock::new(),
-                space_prefix,
-            },
-            vocab,
-        ))
+        Ok((Self { parsing, literal: OnceLock::new(), space_prefix }, vocab))
     }
 
     pub(super) fn encode(
@@ -107,12 +95,8 @@ impl JsonPipeline {
                 literal
             }),
         };
-        let encoding = contained(|| pipeline.encode_fast(text, add == AddSpecial::Yes)).map_err(
-            |message| TextError::Encode {
-                len_bytes: text.len(),
-                message,
-            },
-        )?;
+        let encoding = contained(|| pipeline.encode_fast(text, add == AddSpecial::Yes))
+            .map_err(|message| TextError::Encode { len_bytes: text.len(), message })?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -123,10 +107,7 @@ impl JsonPipeline {
 
 /// Text and id of each added token.
 fn added_tokens(file: &serde_json::Value) -> Vec<(String, u64)> {
-    let tokens = file["added_tokens"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let tokens = file["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
     let pair = |token: &serde_json::Value| {
         Some((token["content"].as_str()?.to_owned(), token["id"].as_u64()?))
     };
@@ -186,9 +167,7 @@ fn vocab(pipeline: &Pipeline, spelling: Spelling) -> Result<Vocab, String> {
         };
         tokens[id as usize] = (text, kind);
     }
-    let tokens: Vec<(&str, TokenKind)> = tokens
-        .iter()
-        .map(|(text, kind)| (text.as_str(), *kind))
-        .collect();
+    let tokens: Vec<(&str, TokenKind)> =
+        tokens.iter().map(|(text, kind)| (text.as_str(), *kind)).collect();
     Ok(Vocab::new(tokens.iter().copied(), spelling))
 }

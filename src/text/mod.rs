@@ -119,9 +119,6 @@ impl TextError {
     }
 
     pub(crate) fn vocabulary(key: &'static str, message: impl Into<String>) -> Self {
-        Self::Vocabulary {
-            key,
-            message: message.into(),
-        }
+        Self::Vocabulary { key, message: message.into() }
     }
 }

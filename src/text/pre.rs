@@ -37,13 +37,8 @@ const DIGIT: &str = r"\p{N}";
 const CJK: &str = r"[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+";
 const CJK_HANGUL: &str = r"[\x{4E00}-\x{9FA5}\x{0800}-\x{4E00}\x{AC00}-\x{D7FF}]+";
 
-const PLAIN: Rule = Rule {
-    names: &[],
-    patterns: &[],
-    whole_words_first: false,
-    add_bos: false,
-    nfc: false,
-};
+const PLAIN: Rule =
+    Rule { names: &[], patterns: &[], whole_words_first: false, add_bos: false, nfc: false };
 
 static RULES: &[Rule] = &[
     Rule {
@@ -75,48 +70,20 @@ static RULES: &[Rule] = &[
         ..PLAIN
     },
     Rule {
-        names: &[
-            "llama-bpe",
-            "llama3",
-            "llama-v3",
-            "falcon3",
-            "falcon-h1",
-            "pixtral",
-        ],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral"],
         patterns: &[LLAMA3],
         whole_words_first: true,
         add_bos: true,
         ..PLAIN
     },
+    Rule { names: &["dbrx", "smaug-bpe", "chatglm-bpe", "glm4"], patterns: &[LLAMA3], ..PLAIN },
+    Rule { names: &["qwen2"], patterns: &[QWEN2], nfc: true, ..PLAIN },
     Rule {
-        names: &["dbrx", "smaug-bpe", "chatglm-bpe", "glm4"],
-        patterns: &[LLAMA3],
-        ..PLAIN
-    },
-    Rule {
-        names: &["qwen2"],
-        patterns: &[QWEN2],
-        nfc: true,
-        ..PLAIN
-    },
-    Rule {
-        names: &[
-            "stablelm2",
-            "deepseek-r1-qwen",
-            "megrez",
-            "hunyuan",
-            "grok-2",
-            "solar-open",
-        ],
+        names: &["stablelm2", "deepseek-r1-qwen", "megrez", "hunyuan", "grok-2", "solar-open"],
         patterns: &[QWEN2],
         ..PLAIN
     },
-    Rule {
-        names: &["qwen35"],
-        patterns: &[QWEN35],
-        nfc: true,
-        ..PLAIN
-    },
+    Rule { names: &["qwen35"], patterns: &[QWEN35], nfc: true, ..PLAIN },
     Rule {
         names: &["tekken"],
         patterns: &[TEKKEN],
@@ -124,11 +91,7 @@ static RULES: &[Rule] = &[
         add_bos: true,
         ..PLAIN
     },
-    Rule {
-        names: &["gpt-4o", "llama4"],
-        patterns: &[GPT4O],
-        ..PLAIN
-    },
+    Rule { names: &["gpt-4o", "llama4"], patterns: &[GPT4O], ..PLAIN },
     Rule {
         names: &["falcon"],
         patterns: &[r"[\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"],
@@ -144,26 +107,10 @@ static RULES: &[Rule] = &[
         patterns: &[r"\p{N}{1,3}", CJK, DEEPSEEK_V3],
         ..PLAIN
     },
-    Rule {
-        names: &["bloom", "poro-chat", "gpt3-finnish"],
-        patterns: &[BLOOM],
-        ..PLAIN
-    },
-    Rule {
-        names: &["viking"],
-        patterns: &[BLOOM, DIGIT],
-        ..PLAIN
-    },
-    Rule {
-        names: &["seed-coder"],
-        patterns: &[SEED_CODER],
-        ..PLAIN
-    },
-    Rule {
-        names: &["bailingmoe", "bailingmoe2", "llada-moe"],
-        patterns: &[BAILING],
-        ..PLAIN
-    },
+    Rule { names: &["bloom", "poro-chat", "gpt3-finnish"], patterns: &[BLOOM], ..PLAIN },
+    Rule { names: &["viking"], patterns: &[BLOOM, DIGIT], ..PLAIN },
+    Rule { names: &["seed-coder"], patterns: &[SEED_CODER], ..PLAIN },
+    Rule { names: &["bailingmoe", "bailingmoe2", "llada-moe"], patterns: &[BAILING], ..PLAIN },
 ];
 
 /// All names.
@@ -187,9 +134,7 @@ impl PreTokenizer {
         let rule = RULES
             .iter()
             .find(|rule| rule.names.contains(&name))
-            .ok_or_else(|| TextError::UnknownPreTokenizer {
-                name: name.to_owned(),
-            })?;
+            .ok_or_else(|| TextError::UnknownPreTokenizer { name: name.to_owned() })?;
         let compile =
             |pattern: &&str| Regex::new(pattern).expect("the patterns are ours and tested");
         Ok(Self {
@@ -246,8 +191,7 @@ mod tests {
     fn split(name: &str, text: &str) -> Vec<String> {
         let mut words = Vec::new();
         let pre = PreTokenizer::named(name).expect("a known name");
-        pre.split(text, |word| words.push(word.to_owned()))
-            .expect("short texts split");
+        pre.split(text, |word| words.push(word.to_owned())).expect("short texts split");
         words
     }
 
@@ -282,15 +226,9 @@ mod tests {
             split("llama-bpe", "I'LL 12345\n\n x"),
             ["I", "'LL", " ", "123", "45", "\n\n", " x"]
         );
-        assert_eq!(
-            split("qwen2", "a1 23(x)"),
-            ["a", "1", " ", "2", "3", "(x", ")"]
-        );
+        assert_eq!(split("qwen2", "a1 23(x)"), ["a", "1", " ", "2", "3", "(x", ")"]);
         assert_eq!(split("tekken", "camelCase"), ["camel", "Case"]);
-        assert_eq!(
-            split("deepseek-v3", "日本 abc,def"),
-            ["日本", " abc", ",def"]
-        );
+        assert_eq!(split("deepseek-v3", "日本 abc,def"), ["日本", " abc", ",def"]);
         assert_eq!(split("falcon", "x=12345"), ["x", "=", "123", "45"]);
     }
 

@@ -79,13 +79,7 @@ impl SpecialIndex {
             list.sort_unstable_by(|a, b| b.cmp(a));
             list.dedup();
         }
-        Self {
-            texts,
-            ids,
-            always,
-            index,
-            lengths,
-        }
+        Self { texts, ids, always, index, lengths }
     }
 
     /// Cuts `text` into text and tokens, in order.
@@ -114,12 +108,10 @@ impl SpecialIndex {
     /// The longest token that `text` begins with. Token texts are UTF-8, so none begins inside a
     /// character and a match ends at a character border.
     fn token_at(&self, text: &[u8], which: Which) -> Option<(u32, usize)> {
-        self.lengths[usize::from(*text.first()?)]
-            .iter()
-            .find_map(|&len| {
-                let at = self.index.find(&self.texts, text.get(..len)?)? as usize;
-                (which == Which::All || self.always[at]).then(|| (self.ids[at], len))
-            })
+        self.lengths[usize::from(*text.first()?)].iter().find_map(|&len| {
+            let at = self.index.find(&self.texts, text.get(..len)?)? as usize;
+            (which == Which::All || self.always[at]).then(|| (self.ids[at], len))
+        })
     }
 }
 
@@ -140,14 +132,7 @@ mod tests {
         use Segment::{Text, Token};
         assert_eq!(
             index.split("a<s><s><s>b\n\n\nx", Which::All),
-            [
-                Text("a"),
-                Token(1),
-                Token(0),
-                Text("b"),
-                Token(2),
-                Text("\nx")
-            ]
+            [Text("a"), Token(1), Token(0), Text("b"), Token(2), Text("\nx")]
         );
         assert_eq!(
             index.split("é<s>\n\né!", Which::UserDefined),
@@ -167,13 +152,7 @@ mod tests {
         let vocab = Vocab::new(tokens.into_iter(), Spelling::SentencePiece);
         use Segment::{Text, Token};
         let marked = SpecialIndex::marked(&vocab);
-        assert_eq!(
-            marked.split("▁▁▁▁▁<s>", Which::UserDefined),
-            [Token(1), Token(0), Text("<s>")]
-        );
-        assert_eq!(
-            SpecialIndex::raw(&vocab).split("   <s>", Which::All),
-            [Text("   "), Token(2)]
-        );
+        assert_eq!(marked.split("▁▁▁▁▁<s>", Which::UserDefined), [Token(1), Token(0), Text("<s>")]);
+        assert_eq!(SpecialIndex::raw(&vocab).split("   <s>", Which::All), [Text("   "), Token(2)]);
     }
 }

@@ -45,15 +45,9 @@ impl Spm {
             )
         });
         let mut byte_tokens = [None; 256];
-        for (id, _) in vocab
-            .kinds
-            .iter()
-            .enumerate()
-            .filter(|&(_, &kind)| kind == TokenKind::Byte)
+        for (id, _) in vocab.kinds.iter().enumerate().filter(|&(_, &kind)| kind == TokenKind::Byte)
         {
-            let text = vocab
-                .text(id as u32)
-                .expect("kinds and texts have the same length");
+            let text = vocab.text(id as u32).expect("kinds and texts have the same length");
             let Some(byte) = byte_token_value(text) else {
                 let message =
                     format!("token {id} ({text:?}) is marked as a byte, but is not spelled <0xNN>");
@@ -63,10 +57,7 @@ impl Spm {
         }
         if unk.is_none() && byte_tokens.contains(&None) {
             let message = "there are neither tokens for all bytes nor an unknown token";
-            return Err(TextError::vocabulary(
-                "tokenizer.ggml.unknown_token_id",
-                message,
-            ));
+            return Err(TextError::vocabulary("tokenizer.ggml.unknown_token_id", message));
         }
         Ok(Self {
             index,
@@ -95,9 +86,7 @@ impl Spm {
     }
 
     fn push_bytes(&self, piece: &str, out: &mut Vec<u32>) {
-        let tokens = piece
-            .bytes()
-            .map(|byte| self.byte_tokens[usize::from(byte)]);
+        let tokens = piece.bytes().map(|byte| self.byte_tokens[usize::from(byte)]);
         if tokens.clone().all(|token| token.is_some()) {
             out.extend(tokens.flatten());
         } else {
@@ -129,9 +118,7 @@ struct Candidate {
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score
-            .total_cmp(&other.score)
-            .then_with(|| other.left.cmp(&self.left))
+        self.score.total_cmp(&other.score).then_with(|| other.left.cmp(&self.left))
     }
 }
 
@@ -165,25 +152,13 @@ impl<'a> Merger<'a> {
             .map(|(at, (start, c))| {
                 let end = start + c.len_utf8();
                 let id = spm.index.find(&vocab.text, &text.as_bytes()[start..end]);
-                Symbol {
-                    start,
-                    end,
-                    prev: at.wrapping_sub(1),
-                    next: at + 1,
-                    id,
-                }
+                Symbol { start, end, prev: at.wrapping_sub(1), next: at + 1, id }
             })
             .collect();
         if let Some(last) = symbols.last_mut() {
             last.next = NONE;
         }
-        Self {
-            spm,
-            vocab,
-            text,
-            symbols,
-            heap: BinaryHeap::new(),
-        }
+        Self { spm, vocab, text, symbols, heap: BinaryHeap::new() }
     }
 
     fn run(mut self, out: &mut Vec<u32>) {
@@ -191,24 +166,12 @@ impl<'a> Merger<'a> {
             self.propose(left);
         }
         while let Some(Candidate { left, end, id, .. }) = self.heap.pop() {
-            let Symbol {
-                start,
-                end: middle,
-                next: right,
-                prev,
-                ..
-            } = self.symbols[left];
+            let Symbol { start, end: middle, next: right, prev, .. } = self.symbols[left];
             if start == middle || right == NONE || self.symbols[right].end != end {
                 continue;
             }
             let next = self.symbols[right].next;
-            self.symbols[left] = Symbol {
-                start,
-                end,
-                prev,
-                next,
-                id: Some(id),
-            };
+            self.symbols[left] = Symbol { start, end, prev, next, id: Some(id) };
             self.symbols[right].end = self.symbols[right].start;
             if next != NONE {
                 self.symbols[next].prev = left;
@@ -218,16 +181,10 @@ impl<'a> Merger<'a> {
                 self.propose(prev);
             }
         }
-        for symbol in self
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.start < symbol.end)
-        {
+        for symbol in self.symbols.iter().filter(|symbol| symbol.start < symbol.end) {
             match symbol.id {
                 Some(id) => out.push(id),
-                None => self
-                    .spm
-                    .push_bytes(&self.text[symbol.start..symbol.end], out),
+                None => self.spm.push_bytes(&self.text[symbol.start..symbol.end], out),
             }
         }
     }
@@ -240,12 +197,7 @@ impl<'a> Merger<'a> {
         let end = self.symbols[right].end;
         let joined = &self.text.as_bytes()[self.symbols[left].start..end];
         if let Some(id) = self.spm.index.find(&self.vocab.text, joined) {
-            self.heap.push(Candidate {
-                score: self.spm.scores[id as usize],
-                left,
-                end,
-                id,
-            });
+            self.heap.push(Candidate { score: self.spm.scores[id as usize], left, end, id });
         }
     }
 }

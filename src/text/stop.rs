@@ -42,10 +42,7 @@ impl StopMatcher {
         if let Some((at, stop)) = found {
             let stop = stop.clone();
             self.held.truncate(at);
-            return StopStep::Stopped {
-                text: std::mem::take(&mut self.held),
-                stop,
-            };
+            return StopStep::Stopped { text: std::mem::take(&mut self.held), stop };
         }
         let keep = self.doubtful_from();
         let doubtful = self.held.split_off(keep);
@@ -63,11 +60,7 @@ impl StopMatcher {
         let from = (self.held.len() + 1).saturating_sub(longest);
         (from..self.held.len())
             .filter(|&at| self.held.is_char_boundary(at))
-            .find(|&at| {
-                self.stops
-                    .iter()
-                    .any(|stop| stop.starts_with(&self.held[at..]))
-            })
+            .find(|&at| self.stops.iter().any(|stop| stop.starts_with(&self.held[at..])))
             .unwrap_or(self.held.len())
     }
 }
@@ -90,10 +83,7 @@ mod tests {
         assert_eq!(stops.push("\n\nUs"), StopStep::Text("\n".into()));
         assert_eq!(
             stops.push("er: x"),
-            StopStep::Stopped {
-                text: String::new(),
-                stop: "\n\nUser".into()
-            }
+            StopStep::Stopped { text: String::new(), stop: "\n\nUser".into() }
         );
         assert_eq!(stops.finish(), "");
     }

@@ -35,11 +35,7 @@ impl DecodeStream {
     /// Stream without ids so far.
     pub fn new(tokenizer: &Tokenizer, begin: Begin, specials: Specials) -> Self {
         let strip_space = begin == Begin::Text && tokenizer.has_space_prefix();
-        Self {
-            specials,
-            strip_space,
-            pending: Vec::new(),
-        }
+        Self { specials, strip_space, pending: Vec::new() }
     }
 
     /// Takes the next id and appends the text that is now certain to `out`. An id without a token

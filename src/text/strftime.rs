@@ -15,15 +15,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-];
+const DAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// `format` at `now_s` seconds after 1970.
 ///
@@ -51,11 +44,7 @@ pub(super) fn strftime(format: &str, now_s: u64) -> Result<String, String> {
             directive = chars.next();
         }
         let two = |value: u64| {
-            if padded {
-                format!("{value:02}")
-            } else {
-                value.to_string()
-            }
+            if padded { format!("{value:02}") } else { value.to_string() }
         };
         out.push_str(&match directive {
             Some('Y') => year.to_string(),
@@ -100,11 +89,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
 }
@@ -125,10 +110,7 @@ mod tests {
             strftime(all, 1_709_210_096),
             Ok("2024-02-29 12:34:56 12 PM Thu Thursday Feb February 24 29 29 %".into())
         );
-        assert_eq!(
-            strftime("%F %T", 4_102_444_799),
-            Ok("2099-12-31 23:59:59".into())
-        );
+        assert_eq!(strftime("%F %T", 4_102_444_799), Ok("2099-12-31 23:59:59".into()));
         assert_eq!(strftime("%F", 951_868_800), Ok("2000-03-01".into()));
     }
 

@@ -15,14 +15,9 @@ impl ByteLevelFixture {
     fn new() -> Self {
         let mut tokens: Vec<String> = char_of_byte().iter().map(char::to_string).collect();
         let mut merges = Vec::new();
-        for (left, right) in [
-            ("h", "e"),
-            ("l", "l"),
-            ("he", "ll"),
-            ("Ġ", "hell"),
-            ("Ã", "©"),
-            ("Ġ", "Ġ"),
-        ] {
+        for (left, right) in
+            [("h", "e"), ("l", "l"), ("he", "ll"), ("Ġ", "hell"), ("Ã", "©"), ("Ġ", "Ġ")]
+        {
             tokens.push(format!("{left}{right}"));
             merges.push(format!("{left} {right}"));
         }
@@ -31,11 +26,7 @@ impl ByteLevelFixture {
             tokens.push(token.to_owned());
             types.push(kind);
         }
-        Self {
-            tokens,
-            merges,
-            types,
-        }
+        Self { tokens, merges, types }
     }
 
     fn source(&self) -> VocabSource<'_> {
@@ -87,38 +78,22 @@ fn spm_source<'a>() -> VocabSource<'a> {
 }
 
 fn spm(space_prefix: bool) -> Tokenizer {
-    let source = VocabSource {
-        add_space_prefix: Some(space_prefix),
-        ..spm_source()
-    };
+    let source = VocabSource { add_space_prefix: Some(space_prefix), ..spm_source() };
     Tokenizer::from_source(&source).expect("the fixture is consistent")
 }
 
 fn pieces(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
-    let ids = tokenizer
-        .encode(text, AddSpecial::No, ParseSpecial::Yes)
-        .expect("short");
+    let ids = tokenizer.encode(text, AddSpecial::No, ParseSpecial::Yes).expect("short");
     ids.iter()
-        .map(|&id| {
-            tokenizer
-                .token_text(id)
-                .expect("encode gives tokens")
-                .to_owned()
-        })
+        .map(|&id| tokenizer.token_text(id).expect("encode gives tokens").to_owned())
         .collect()
 }
 
 #[test]
 fn merges_follow_ranks_within_words() {
     let tokenizer = ByteLevelFixture::new().tokenizer();
-    assert_eq!(
-        pieces(&tokenizer, "hello hello"),
-        ["hell", "o", "Ġhell", "o"]
-    );
-    assert_eq!(
-        pieces(&tokenizer, "lll é12"),
-        ["ll", "l", "Ġ", "Ã©", "1", "2"]
-    );
+    assert_eq!(pieces(&tokenizer, "hello hello"), ["hell", "o", "Ġhell", "o"]);
+    assert_eq!(pieces(&tokenizer, "lll é12"), ["ll", "l", "Ġ", "Ã©", "1", "2"]);
     assert_eq!(pieces(&tokenizer, ""), [""; 0]);
 }
 
@@ -126,13 +101,9 @@ fn merges_follow_ranks_within_words() {
 fn special_text_is_a_token_only_when_asked() {
     let tokenizer = ByteLevelFixture::new().tokenizer();
     let text = "[TOOL]<|im_end|>";
-    let yes = tokenizer
-        .encode(text, AddSpecial::No, ParseSpecial::Yes)
-        .expect("short");
+    let yes = tokenizer.encode(text, AddSpecial::No, ParseSpecial::Yes).expect("short");
     assert_eq!(yes, [264, 263]);
-    let no = tokenizer
-        .encode(text, AddSpecial::No, ParseSpecial::No)
-        .expect("short");
+    let no = tokenizer.encode(text, AddSpecial::No, ParseSpecial::No).expect("short");
     assert_eq!(no[0], 264, "user-defined tokens are text");
     assert!(!no.contains(&263));
     assert_eq!(tokenizer.decode(&no), text);
@@ -142,11 +113,7 @@ fn special_text_is_a_token_only_when_asked() {
 #[test]
 fn end_of_generation_holds_eos_and_known_turn_ends() {
     let fixture = ByteLevelFixture::new();
-    let source = VocabSource {
-        eos: Some(0),
-        eot: Some(5),
-        ..fixture.source()
-    };
+    let source = VocabSource { eos: Some(0), eot: Some(5), ..fixture.source() };
     let tokenizer = Tokenizer::from_source(&source).expect("consistent");
     assert_eq!(tokenizer.end_of_generation(), [0, 5, 263]);
     assert!(tokenizer.is_end_of_generation(263) && !tokenizer.is_end_of_generation(262));
@@ -159,21 +126,11 @@ fn beginning_is_added_as_the_model_wants() {
         let tokenizer = Tokenizer::from_source(source).expect("consistent");
         tokenizer.encode("1", add, ParseSpecial::No).expect("short")
     };
-    assert_eq!(
-        encode(&fixture.source(), AddSpecial::Yes),
-        [u32::from(b'1')]
-    );
-    let both = VocabSource {
-        add_bos: Some(true),
-        add_eos: Some(true),
-        ..fixture.source()
-    };
+    assert_eq!(encode(&fixture.source(), AddSpecial::Yes), [u32::from(b'1')]);
+    let both = VocabSource { add_bos: Some(true), add_eos: Some(true), ..fixture.source() };
     assert_eq!(encode(&both, AddSpecial::Yes), [262, u32::from(b'1'), 263]);
     assert_eq!(encode(&both, AddSpecial::No), [u32::from(b'1')]);
-    let llama3 = VocabSource {
-        pre: Some("llama-bpe"),
-        ..fixture.source()
-    };
+    let llama3 = VocabSource { pre: Some("llama-bpe"), ..fixture.source() };
     assert_eq!(encode(&llama3, AddSpecial::Yes), [262, u32::from(b'1')]);
     assert_eq!(encode(&spm_source(), AddSpecial::Yes)[0], 1);
 }
@@ -191,19 +148,13 @@ fn sentencepiece_falls_back_to_bytes_then_to_unknown() {
     assert_eq!(pieces(&spm(false), "é\n"), ["<0xC3>", "<0xA9>", "<0x0A>"]);
     assert_eq!(pieces(&spm(false), "aö"), ["a", "<unk>"]);
     assert_eq!(pieces(&spm(false), "\n\n"), ["\n\n"]);
-    assert_eq!(
-        pieces(&spm(false), "<0x0A>").len(),
-        6,
-        "a byte token cannot be typed"
-    );
+    assert_eq!(pieces(&spm(false), "<0x0A>").len(), 6, "a byte token cannot be typed");
 }
 
 #[test]
 fn the_added_space_returns_to_nothing_but_stays_in_a_continuation() {
     let tokenizer = spm(true);
-    let ids = tokenizer
-        .encode("ab </s>ab", AddSpecial::Yes, ParseSpecial::Yes)
-        .expect("short");
+    let ids = tokenizer.encode("ab </s>ab", AddSpecial::Yes, ParseSpecial::Yes).expect("short");
     assert_eq!(pieces(&tokenizer, "ab </s>ab"), ["▁ab", "▁", "</s>", "▁ab"]);
     assert_eq!(tokenizer.decode(&ids), "ab  ab");
     let mut text = String::new();
@@ -224,100 +175,33 @@ fn contradictions_name_the_key() {
     let mut odd_byte = spm_source();
     odd_byte.token_types[4] = 6;
     let cases: Vec<(VocabSource, &str)> = vec![
+        (VocabSource { model: "t5", ..base.clone() }, "tokenizer.ggml.model"),
+        (VocabSource { pre: Some("x"), ..base.clone() }, "tokenizer.ggml.pre"),
+        (VocabSource { tokens: vec![], ..base.clone() }, "tokenizer.ggml.tokens"),
+        (VocabSource { token_types: vec![1], ..base.clone() }, "tokenizer.ggml.token_type"),
         (
-            VocabSource {
-                model: "t5",
-                ..base.clone()
-            },
-            "tokenizer.ggml.model",
-        ),
-        (
-            VocabSource {
-                pre: Some("x"),
-                ..base.clone()
-            },
-            "tokenizer.ggml.pre",
-        ),
-        (
-            VocabSource {
-                tokens: vec![],
-                ..base.clone()
-            },
-            "tokenizer.ggml.tokens",
-        ),
-        (
-            VocabSource {
-                token_types: vec![1],
-                ..base.clone()
-            },
+            VocabSource { token_types: vec![9; base.tokens.len()], ..base.clone() },
             "tokenizer.ggml.token_type",
         ),
         (
-            VocabSource {
-                token_types: vec![9; base.tokens.len()],
-                ..base.clone()
-            },
-            "tokenizer.ggml.token_type",
-        ),
-        (
-            VocabSource {
-                merges: vec!["h e", "q_ zz"],
-                ..base.clone()
-            },
+            VocabSource { merges: vec!["h e", "q_ zz"], ..base.clone() },
             "tokenizer.ggml.merges: entry 1",
         ),
+        (VocabSource { merges: vec!["he"], ..base.clone() }, "tokenizer.ggml.merges: entry 0"),
+        (VocabSource { merges: vec![""], ..base.clone() }, "tokenizer.ggml.merges: entry 0"),
+        (VocabSource { bos: Some(265), ..base.clone() }, "tokenizer.ggml.bos_token_id"),
+        (VocabSource { eom: Some(u32::MAX), ..base.clone() }, "tokenizer.ggml.eom_token_id"),
         (
-            VocabSource {
-                merges: vec!["he"],
-                ..base.clone()
-            },
-            "tokenizer.ggml.merges: entry 0",
-        ),
-        (
-            VocabSource {
-                merges: vec![""],
-                ..base.clone()
-            },
-            "tokenizer.ggml.merges: entry 0",
-        ),
-        (
-            VocabSource {
-                bos: Some(265),
-                ..base.clone()
-            },
-            "tokenizer.ggml.bos_token_id",
-        ),
-        (
-            VocabSource {
-                eom: Some(u32::MAX),
-                ..base.clone()
-            },
-            "tokenizer.ggml.eom_token_id",
-        ),
-        (
-            VocabSource {
-                bos: None,
-                add_bos: Some(true),
-                ..base.clone()
-            },
+            VocabSource { bos: None, add_bos: Some(true), ..base.clone() },
             "tokenizer.ggml.add_bos_token",
         ),
         (short_scores, "tokenizer.ggml.scores"),
         (odd_byte, "tokenizer.ggml.token_type"),
-        (
-            VocabSource {
-                unk: None,
-                ..spm_source()
-            },
-            "tokenizer.ggml.unknown_token_id",
-        ),
+        (VocabSource { unk: None, ..spm_source() }, "tokenizer.ggml.unknown_token_id"),
     ];
     for (source, start) in cases {
         let error = Tokenizer::from_source(&source).expect_err(start);
-        assert!(
-            error.to_string().starts_with(start),
-            "{error} should start with {start}"
-        );
+        assert!(error.to_string().starts_with(start), "{error} should start with {start}");
         assert!(error.hint().is_some(), "{error}");
     }
 }
@@ -326,10 +210,7 @@ fn contradictions_name_the_key() {
 fn hash_tells_vocabularies_apart() {
     let fixture = ByteLevelFixture::new();
     let mut other = fixture.source();
-    assert_eq!(
-        fixture.tokenizer().vocab_hash(),
-        fixture.tokenizer().vocab_hash()
-    );
+    assert_eq!(fixture.tokenizer().vocab_hash(), fixture.tokenizer().vocab_hash());
     other.token_types[3] = 5;
     let other = Tokenizer::from_source(&other).expect("consistent");
     assert_ne!(fixture.tokenizer().vocab_hash(), other.vocab_hash());
@@ -339,9 +220,7 @@ fn hash_tells_vocabularies_apart() {
 fn a_megabyte_without_a_break_is_quick() {
     let long = "l".repeat(1 << 20);
     let tokenizer = ByteLevelFixture::new().tokenizer();
-    let ids = tokenizer
-        .encode(&long, AddSpecial::No, ParseSpecial::No)
-        .expect("one word");
+    let ids = tokenizer.encode(&long, AddSpecial::No, ParseSpecial::No).expect("one word");
     assert_eq!(ids.len(), 1 << 19);
     let ids = spm(false)
         .encode(&"ab".repeat(1 << 17), AddSpecial::No, ParseSpecial::No)
@@ -354,15 +233,9 @@ fn every_pre_tokenizer() -> &'static [Tokenizer] {
     static ALL: std::sync::OnceLock<Vec<Tokenizer>> = std::sync::OnceLock::new();
     ALL.get_or_init(|| {
         let fixture = ByteLevelFixture::new();
-        let build = |pre| {
-            Tokenizer::from_source(&VocabSource {
-                pre: Some(pre),
-                ..fixture.source()
-            })
-        };
-        crate::text::pre_tokenizer_names()
-            .map(|pre| build(pre).expect("consistent"))
-            .collect()
+        let build =
+            |pre| Tokenizer::from_source(&VocabSource { pre: Some(pre), ..fixture.source() });
+        crate::text::pre_tokenizer_names().map(|pre| build(pre).expect("consistent")).collect()
     })
 }
 

@@ -157,10 +157,7 @@ impl Tokenizer {
                     tracing::warn!("the file names no pre-tokeniser: splitting text as GPT-2 does");
                 }
                 let default_bos = pre.add_bos;
-                (
-                    Codec::Bpe(Box::new(Bpe::new(&vocab, &source.merges, pre)?)),
-                    default_bos,
-                )
+                (Codec::Bpe(Box::new(Bpe::new(&vocab, &source.merges, pre)?)), default_bos)
             }
             Spelling::SentencePiece => {
                 let space_prefix = source.add_space_prefix.unwrap_or(true);
@@ -168,18 +165,9 @@ impl Tokenizer {
                 (Codec::Spm(Box::new(spm)), true)
             }
         };
-        let add_bos = adds(
-            source.add_bos,
-            default_bos,
-            source.bos,
-            "tokenizer.ggml.add_bos_token",
-        )?;
-        let add_eos = adds(
-            source.add_eos,
-            false,
-            source.eos,
-            "tokenizer.ggml.add_eos_token",
-        )?;
+        let add_bos =
+            adds(source.add_bos, default_bos, source.bos, "tokenizer.ggml.add_bos_token")?;
+        let add_eos = adds(source.add_eos, false, source.eos, "tokenizer.ggml.add_eos_token")?;
         let named = Named {
             bos: source.bos,
             eos: source.eos,
@@ -187,11 +175,7 @@ impl Tokenizer {
             pad: source.pad,
             ends: [source.eot, source.eom].into_iter().flatten().collect(),
         };
-        Ok(Self {
-            add_bos,
-            add_eos,
-            ..Self::assemble(codec, vocab, named)
-        })
+        Ok(Self { add_bos, add_eos, ..Self::assemble(codec, vocab, named) })
     }
 
     /// Tokenizer around the pipeline of a `tokenizer.json`.
@@ -212,21 +196,11 @@ impl Tokenizer {
     }
 
     fn assemble(codec: Codec, vocab: Vocab, named: Named) -> Self {
-        let Named {
-            bos,
-            eos,
-            unk,
-            pad,
-            ends: mut end_of_generation,
-        } = named;
+        let Named { bos, eos, unk, pad, ends: mut end_of_generation } = named;
         end_of_generation.extend(eos);
         end_of_generation.extend((0..vocab.len() as u32).filter(|&id| {
-            matches!(
-                vocab.kinds[id as usize],
-                TokenKind::Control | TokenKind::UserDefined
-            ) && vocab
-                .text(id)
-                .is_some_and(|text| END_OF_GENERATION.contains(&text))
+            matches!(vocab.kinds[id as usize], TokenKind::Control | TokenKind::UserDefined)
+                && vocab.text(id).is_some_and(|text| END_OF_GENERATION.contains(&text))
         }));
         end_of_generation.sort_unstable();
         end_of_generation.dedup();
@@ -384,10 +358,9 @@ fn adds(
     key: &'static str,
 ) -> Result<bool, TextError> {
     match (said, id) {
-        (Some(true), None) => Err(TextError::vocabulary(
-            key,
-            "is true, but the file names no such token",
-        )),
+        (Some(true), None) => {
+            Err(TextError::vocabulary(key, "is true, but the file names no such token"))
+        }
         (said, id) => Ok(said.unwrap_or(default) && id.is_some()),
     }
 }
@@ -398,42 +371,29 @@ impl VocabSource<'_> {
             "gpt2" => Spelling::ByteLevel,
             "llama" => Spelling::SentencePiece,
             name => {
-                return Err(TextError::UnknownModel {
-                    name: name.to_owned(),
-                });
+                return Err(TextError::UnknownModel { name: name.to_owned() });
             }
         };
         let count = self.tokens.len();
         // Two ids are needed as marks, and no model comes near.
         if count == 0 || count >= (u32::MAX / 2) as usize {
-            return Err(TextError::vocabulary(
-                "tokenizer.ggml.tokens",
-                format!("{count} tokens"),
-            ));
+            return Err(TextError::vocabulary("tokenizer.ggml.tokens", format!("{count} tokens")));
         }
         if !self.token_types.is_empty() && self.token_types.len() != count {
             let message = format!("{} types for {count} tokens", self.token_types.len());
             return Err(TextError::vocabulary("tokenizer.ggml.token_type", message));
         }
-        let wrong = self
-            .token_types
-            .iter()
-            .position(|&value| TokenKind::from_gguf(value).is_none());
+        let wrong =
+            self.token_types.iter().position(|&value| TokenKind::from_gguf(value).is_none());
         if let Some(id) = wrong {
             let message = format!("token {id} has type {}, not 0 to 6", self.token_types[id]);
             return Err(TextError::vocabulary("tokenizer.ggml.token_type", message));
         }
         let kind = |id| {
             let value = self.token_types.get(id).copied();
-            value
-                .and_then(TokenKind::from_gguf)
-                .unwrap_or(TokenKind::Normal)
+            value.and_then(TokenKind::from_gguf).unwrap_or(TokenKind::Normal)
         };
-        let tokens = self
-            .tokens
-            .iter()
-            .enumerate()
-            .map(|(id, &text)| (text, kind(id)));
+        let tokens = self.tokens.iter().enumerate().map(|(id, &text)| (text, kind(id)));
         Ok(Vocab::new(tokens, spelling))
     }
 

@@ -55,10 +55,7 @@ pub(super) struct Strings {
 
 impl Strings {
     pub(super) fn with_capacity(strings: usize, bytes: usize) -> Self {
-        Self {
-            data: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(strings),
-        }
+        Self { data: Vec::with_capacity(bytes), ends: Vec::with_capacity(strings) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -163,12 +160,7 @@ impl Vocab {
             spelled_bytes(token, kind, spelling, &from_char, &mut scratch);
             bytes.push(scratch.iter().copied());
         }
-        Self {
-            text,
-            bytes,
-            kinds,
-            spelling,
-        }
+        Self { text, bytes, kinds, spelling }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -311,33 +303,12 @@ mod tests {
                 .expect("one token")
                 .to_vec()
         };
-        assert_eq!(
-            spelled("Ġthe", TokenKind::Normal, Spelling::ByteLevel),
-            b" the"
-        );
-        assert_eq!(
-            spelled("Ġ", TokenKind::UserDefined, Spelling::ByteLevel),
-            "Ġ".as_bytes()
-        );
-        assert_eq!(
-            spelled("日", TokenKind::Normal, Spelling::ByteLevel),
-            "日".as_bytes()
-        );
-        assert_eq!(
-            spelled("▁a▁", TokenKind::Normal, Spelling::SentencePiece),
-            b" a "
-        );
-        assert_eq!(
-            spelled("<0xE2>", TokenKind::Byte, Spelling::SentencePiece),
-            [0xE2]
-        );
-        assert_eq!(
-            spelled("<0xE2>", TokenKind::Normal, Spelling::SentencePiece),
-            b"<0xE2>"
-        );
-        assert_eq!(
-            spelled("<0x+1>", TokenKind::Byte, Spelling::SentencePiece),
-            b"<0x+1>"
-        );
+        assert_eq!(spelled("Ġthe", TokenKind::Normal, Spelling::ByteLevel), b" the");
+        assert_eq!(spelled("Ġ", TokenKind::UserDefined, Spelling::ByteLevel), "Ġ".as_bytes());
+        assert_eq!(spelled("日", TokenKind::Normal, Spelling::ByteLevel), "日".as_bytes());
+        assert_eq!(spelled("▁a▁", TokenKind::Normal, Spelling::SentencePiece), b" a ");
+        assert_eq!(spelled("<0xE2>", TokenKind::Byte, Spelling::SentencePiece), [0xE2]);
+        assert_eq!(spelled("<0xE2>", TokenKind::Normal, Spelling::SentencePiece), b"<0xE2>");
+        assert_eq!(spelled("<0x+1>", TokenKind::Byte, Spelling::SentencePiece), b"<0x+1>");
     }
 }

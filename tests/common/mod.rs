@@ -34,13 +34,7 @@ pub struct Tiny {
 impl Tiny {
     /// A model of a family with matrices in f32.
     pub const fn of(arch: &'static str) -> Self {
-        Self {
-            arch,
-            width: 64,
-            head_dim: 8,
-            format: QuantFormat::F32,
-            v_format: QuantFormat::F32,
-        }
+        Self { arch, width: 64, head_dim: 8, format: QuantFormat::F32, v_format: QuantFormat::F32 }
     }
 
     /// A Llama in a format.
@@ -85,7 +79,12 @@ impl Tiny {
             w.u32(&key("attention.sliding_window_pattern"), 4);
         }
         let mut seeds = Seeds(1);
-        w.tensor("token_embd.weight", [VOCAB, width], self.format, &seeds.matrix(self.format, VOCAB, width));
+        w.tensor(
+            "token_embd.weight",
+            [VOCAB, width],
+            self.format,
+            &seeds.matrix(self.format, VOCAB, width),
+        );
         let matrices = [
             ("attn_q", HEADS * d, width, self.format),
             ("attn_k", KV_HEADS * d, width, self.format),

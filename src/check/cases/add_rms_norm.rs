@@ -16,18 +16,11 @@ fn case(m: usize, d: usize, gap: usize) -> Case {
         let (r, x, weight) = (b.random.floats(m * d), b.random.floats(m * d), b.random.floats(d));
         let eps = 1e-6;
         let sum: Vec<f32> = x.iter().zip(&r).map(|(x, r)| x + r).collect();
-        let expect =
-            Expect::close(RULE, sum.chunks_exact(d).flat_map(|x| normed(x, &weight, eps)));
+        let expect = Expect::close(RULE, sum.chunks_exact(d).flat_map(|x| normed(x, &weight, eps)));
         let r = b.push(Tensor::input("r", &[m, d], &r).gap(gap).per_row());
         let x = b.push(Tensor::update("x", &[m, d], &x, Expect::bits(&sum)).gap(gap).per_row());
         let weight = b.push(Tensor::input("weight", &[d], &weight));
         let y = b.push(Tensor::output("y", &[m, d], DType::F32, expect).per_row());
-        b.op(move |v| AddRmsNorm {
-            r: v.at(r),
-            x: v.at(x),
-            weight: v.at(weight),
-            y: v.at(y),
-            eps,
-        });
+        b.op(move |v| AddRmsNorm { r: v.at(r), x: v.at(x), weight: v.at(weight), y: v.at(y), eps });
     })
 }

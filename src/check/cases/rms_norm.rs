@@ -21,13 +21,7 @@ pub(super) fn normed(x: &[f32], weight: &[f32], eps: f32) -> Vec<(f64, f64)> {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        case(64, 96, 0).sweep(),
-        case(1, 1, 0),
-        case(3, 7, 0),
-        case(2, 1021, 3),
-        case(5, 576, 0),
-    ]
+    vec![case(64, 96, 0).sweep(), case(1, 1, 0), case(3, 7, 0), case(2, 1021, 3), case(5, 576, 0)]
 }
 
 fn case(m: usize, d: usize, gap: usize) -> Case {

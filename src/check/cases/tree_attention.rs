@@ -270,13 +270,7 @@ fn op(
 
 /// The formula over gathered keys, with magnitudes: an error of a score is an error of its weight
 /// relative to it, and `exp` may be off by an error that grows with its argument.
-fn naive(
-    shape: &Shape,
-    q: &[f32],
-    cache: &Cache,
-    table: &[u32],
-    rows: &Rows,
-) -> Vec<(f64, f64)> {
+fn naive(shape: &Shape, q: &[f32], cache: &Cache, table: &[u32], rows: &Rows) -> Vec<(f64, f64)> {
     let Shape { m, h, g, d, page, pages, path, window, per_head, .. } = *shape;
     let scale = f64::from(1.0 / (d as f32).sqrt());
     let mut wanted = Vec::with_capacity(m * h * d);

@@ -48,10 +48,7 @@ impl Gguf {
 
     /// Checks a mapped file.
     pub fn from_map(map: Arc<Map>) -> Result<Self, FormatError> {
-        let mut cursor = Cursor {
-            bytes: map.bytes(),
-            at: 0,
-        };
+        let mut cursor = Cursor { bytes: map.bytes(), at: 0 };
         let file_error = |message: String| FormatError::File {
             file: map.path().to_owned(),
             message,
@@ -66,14 +63,7 @@ impl Gguf {
         })?;
         let headers = read_tensor_headers(&mut cursor, tensor_count, map.path())?;
         let (tensors, names) = place(headers, cursor.at, alignment, &map)?;
-        Ok(Self {
-            map,
-            version,
-            metadata,
-            keys,
-            tensors,
-            names,
-        })
+        Ok(Self { map, version, metadata, keys, tensors, names })
     }
 
     /// The file.
@@ -88,9 +78,7 @@ impl Gguf {
 
     /// All metadata, in the file's order.
     pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.metadata
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// Value of a key.
@@ -141,10 +129,8 @@ impl Gguf {
         let Some(array) = self.array(key, ValueType::String)? else {
             return Ok(None);
         };
-        let mut cursor = Cursor {
-            bytes: &self.map.bytes()[..array.span.end],
-            at: array.span.start,
-        };
+        let mut cursor =
+            Cursor { bytes: &self.map.bytes()[..array.span.end], at: array.span.start };
         let mut out = Vec::with_capacity(array.len);
         for i in 0..array.len {
             let text = cursor
@@ -229,10 +215,7 @@ impl Gguf {
     }
 
     fn mistyped(&self, key: &str, wanted: &str, found: &Value) -> FormatError {
-        self.key_error(
-            key,
-            format!("expected {wanted}, found {}", found.type_name()),
-        )
+        self.key_error(key, format!("expected {wanted}, found {}", found.type_name()))
     }
 
     fn array(&self, key: &str, element: ValueType) -> Result<Option<&Array>, FormatError> {
@@ -277,10 +260,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        Ok(self
-            .take(N)?
-            .try_into()
-            .expect("take returns exactly N bytes"))
+        Ok(self.take(N)?.try_into().expect("take returns exactly N bytes"))
     }
 
     fn u32(&mut self) -> Result<u32, String> {
@@ -296,11 +276,7 @@ impl<'a> Cursor<'a> {
         let count = self.u64()?;
         let room = (self.left() / min_bytes) as u64;
         if count > limit.min(room) {
-            let most = if limit < room {
-                "the limit is"
-            } else {
-                "the file has room for"
-            };
+            let most = if limit < room { "the limit is" } else { "the file has room for" };
             return Err(format!("claims {count} {what}, {most} {}", limit.min(room)));
         }
         Ok(count as usize)
@@ -350,11 +326,7 @@ impl<'a> Cursor<'a> {
             T::String => Value::String(self.string(MAX_STRING_BYTES)?.to_owned()),
             T::Array => {
                 let (element, len, start) = self.skip_array(1)?;
-                Value::Array(Array {
-                    element,
-                    len,
-                    span: start..self.at,
-                })
+                Value::Array(Array { element, len, span: start..self.at })
             }
         })
     }
@@ -394,10 +366,7 @@ impl<'a> Cursor<'a> {
 fn read_prologue(cursor: &mut Cursor<'_>) -> Result<(u32, usize, usize), String> {
     let magic: [u8; 4] = cursor.array()?;
     if magic != MAGIC {
-        return Err(format!(
-            "not a GGUF file: it starts with `{}`",
-            magic.escape_ascii()
-        ));
+        return Err(format!("not a GGUF file: it starts with `{}`", magic.escape_ascii()));
     }
     let version = cursor.u32()?;
     match version {
@@ -406,9 +375,7 @@ fn read_prologue(cursor: &mut Cursor<'_>) -> Result<(u32, usize, usize), String>
             return Err("big-endian GGUF is not supported; convert it to little-endian".to_owned());
         }
         _ => {
-            return Err(format!(
-                "GGUF version {version} is not supported, only 2 and 3"
-            ));
+            return Err(format!("GGUF version {version} is not supported, only 2 and 3"));
         }
     }
     // smallest tensor: name length, one byte, rank, one dimension, type, offset
@@ -433,11 +400,8 @@ fn read_metadata(
             message: format!("name of metadata key {i} of {count}: {message}"),
             hint: None,
         })?;
-        let error = |message| FormatError::Key {
-            file: file.to_owned(),
-            key: key.to_owned(),
-            message,
-        };
+        let error =
+            |message| FormatError::Key { file: file.to_owned(), key: key.to_owned(), message };
         let value = cursor.value().map_err(error)?;
         if keys.insert(key.to_owned(), i).is_some() {
             return Err(error("is given twice".to_owned()));
@@ -456,10 +420,7 @@ fn alignment(metadata: &[(String, Value)], keys: &HashMap<String, usize>) -> Res
         Some(Value::Unsigned(_, x)) => {
             Err(format!("{x} is not a power of two up to {MAX_ALIGNMENT}"))
         }
-        Some(other) => Err(format!(
-            "expected an unsigned integer, found {}",
-            other.type_name()
-        )),
+        Some(other) => Err(format!("expected an unsigned integer, found {}", other.type_name())),
     }
 }
 
@@ -495,9 +456,7 @@ fn read_tensor_headers(
 fn read_tensor_header(cursor: &mut Cursor<'_>, name: &str) -> Result<Header, String> {
     let rank = cursor.u32()?;
     if !(1..=MAX_RANK).contains(&rank) {
-        return Err(format!(
-            "has {rank} dimensions, supported are 1 to {MAX_RANK}"
-        ));
+        return Err(format!("has {rank} dimensions, supported are 1 to {MAX_RANK}"));
     }
     let mut shape = Vec::with_capacity(rank as usize);
     for _ in 0..rank {
@@ -519,9 +478,7 @@ fn read_tensor_header(cursor: &mut Cursor<'_>, name: &str) -> Result<Header, Str
                     "rows of {row} elements are not whole blocks of {elements} ({dtype})"
                 ));
             }
-            let rows = shape[..shape.len() - 1]
-                .iter()
-                .try_fold(1usize, |a, &b| a.checked_mul(b));
+            let rows = shape[..shape.len() - 1].iter().try_fold(1usize, |a, &b| a.checked_mul(b));
             let bytes = rows
                 .and_then(|rows| rows.checked_mul(row / elements))
                 .and_then(|blocks| blocks.checked_mul(block_bytes))
@@ -529,15 +486,7 @@ fn read_tensor_header(cursor: &mut Cursor<'_>, name: &str) -> Result<Header, Str
             Some(bytes)
         }
     };
-    Ok(Header {
-        info: TensorInfo {
-            name: name.to_owned(),
-            shape,
-            dtype,
-            bytes,
-        },
-        offset,
-    })
+    Ok(Header { info: TensorInfo { name: name.to_owned(), shape, dtype, bytes }, offset })
 }
 
 type Placed = (Vec<Entry>, HashMap<String, usize>);

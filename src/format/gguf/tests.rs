@@ -76,35 +76,14 @@ fn fault(bytes: &[u8]) -> String {
 fn what_was_written_is_read() {
     let g = open(&sample().to_bytes()).expect("a sound file");
     assert_eq!(g.version(), 3);
-    assert_eq!(
-        g.string("general.architecture").expect("a string"),
-        Some("llama")
-    );
-    assert_eq!(
-        g.unsigned("llama.block_count").expect("an integer"),
-        Some(2)
-    );
-    assert_eq!(
-        g.get("llama.block_count"),
-        Some(&Value::Unsigned(ValueType::U32, 2))
-    );
+    assert_eq!(g.string("general.architecture").expect("a string"), Some("llama"));
+    assert_eq!(g.unsigned("llama.block_count").expect("an integer"), Some(2));
+    assert_eq!(g.get("llama.block_count"), Some(&Value::Unsigned(ValueType::U32, 2)));
     assert_eq!(g.float("llama.rope.freq_base").expect("a float"), Some(1e5));
-    assert_eq!(
-        g.bool("tokenizer.ggml.add_bos_token").expect("a bool"),
-        Some(true)
-    );
-    assert_eq!(
-        g.strings("tokenizer.ggml.tokens").expect("strings"),
-        Some(vec!["a", "", "höhe"])
-    );
-    assert_eq!(
-        g.floats("tokenizer.ggml.scores").expect("floats"),
-        Some(vec![0.5, -1.0])
-    );
-    assert_eq!(
-        g.ints("tokenizer.ggml.token_type").expect("ints"),
-        Some(vec![1, -3])
-    );
+    assert_eq!(g.bool("tokenizer.ggml.add_bos_token").expect("a bool"), Some(true));
+    assert_eq!(g.strings("tokenizer.ggml.tokens").expect("strings"), Some(vec!["a", "", "höhe"]));
+    assert_eq!(g.floats("tokenizer.ggml.scores").expect("floats"), Some(vec![0.5, -1.0]));
+    assert_eq!(g.ints("tokenizer.ggml.token_type").expect("ints"), Some(vec![1, -3]));
     assert_eq!(g.unsigned("absent").expect("no error"), None);
     let w = g.tensor("w").expect("a weight").expect("present");
     assert_eq!(
@@ -115,31 +94,16 @@ fn what_was_written_is_read() {
     let names: Vec<_> = g.tensors().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["norm", "w"]);
     g.release("w");
-    assert_eq!(
-        g.tensor("w").expect("a weight").expect("present").bytes,
-        [7; 136]
-    );
+    assert_eq!(g.tensor("w").expect("a weight").expect("present").bytes, [7; 136]);
 }
 
 #[test]
 fn a_value_of_another_type_names_the_key_and_both_types() {
     let g = open(&sample().to_bytes()).expect("a sound file");
-    let error = g
-        .unsigned("llama.rope.freq_base")
-        .expect_err("a float")
-        .to_string();
-    assert!(
-        error.contains("`llama.rope.freq_base`: expected an integer, found f32"),
-        "{error}"
-    );
-    let error = g
-        .strings("tokenizer.ggml.scores")
-        .expect_err("floats")
-        .to_string();
-    assert!(
-        error.contains("expected array of string, found array of f32"),
-        "{error}"
-    );
+    let error = g.unsigned("llama.rope.freq_base").expect_err("a float").to_string();
+    assert!(error.contains("`llama.rope.freq_base`: expected an integer, found f32"), "{error}");
+    let error = g.strings("tokenizer.ggml.scores").expect_err("floats").to_string();
+    assert!(error.contains("expected array of string, found array of f32"), "{error}");
 }
 
 #[test]
@@ -166,10 +130,7 @@ fn counts_beyond_the_file_are_refused() {
         (1u64 << 60).to_le_bytes().into(),
     ];
     let error = fault(&header(0, 1, &[array.concat(), vec![0; 64]].concat()));
-    assert!(
-        error.contains("key `k`") && error.contains("array elements"),
-        "{error}"
-    );
+    assert!(error.contains("key `k`") && error.contains("array elements"), "{error}");
 }
 
 #[test]
@@ -181,10 +142,7 @@ fn deep_nesting_is_refused() {
         nested.extend(1u64.to_le_bytes());
     }
     let error = fault(&header(0, 1, &nested));
-    assert!(
-        error.contains("key `k`: arrays are nested deeper than 4"),
-        "{error}"
-    );
+    assert!(error.contains("key `k`: arrays are nested deeper than 4"), "{error}");
 }
 
 #[test]
@@ -213,38 +171,20 @@ fn alignment_must_be_a_power_of_two() {
 #[test]
 fn misplaced_tensors_are_refused() {
     let q8_0 = 8;
-    assert!(
-        open(&with_tensors(&[
-            tensor("a", q8_0, 0),
-            tensor("b", q8_0, 160)
-        ]))
-        .is_ok()
-    );
+    assert!(open(&with_tensors(&[tensor("a", q8_0, 0), tensor("b", q8_0, 160)])).is_ok());
     for (offset, why) in [
         (128, "overlaps that of `a`"),
         (17, "not a multiple of the alignment 32"),
         (1024, "end past the file"),
         (u64::MAX - 31, "end past the file"),
     ] {
-        let error = fault(&with_tensors(&[
-            tensor("a", q8_0, 0),
-            tensor("b", q8_0, offset),
-        ]));
-        assert!(
-            error.contains("tensor `b`") && error.contains(why),
-            "{error}"
-        );
+        let error = fault(&with_tensors(&[tensor("a", q8_0, 0), tensor("b", q8_0, offset)]));
+        assert!(error.contains("tensor `b`") && error.contains(why), "{error}");
     }
-    let twice = fault(&with_tensors(&[
-        tensor("a", q8_0, 0),
-        tensor("a", q8_0, 160),
-    ]));
+    let twice = fault(&with_tensors(&[tensor("a", q8_0, 0), tensor("a", q8_0, 160)]));
     assert!(twice.contains("tensor `a`: is given twice"), "{twice}");
     let blocks = fault(&with_tensors(&[tensor("a", 12, 0)]));
-    assert!(
-        blocks.contains("rows of 64 elements are not whole blocks of 256"),
-        "{blocks}"
-    );
+    assert!(blocks.contains("rows of 64 elements are not whole blocks of 256"), "{blocks}");
 }
 
 #[test]

@@ -48,19 +48,13 @@ const OTHERS: [(u32, &str, usize, usize); 21] = [
 /// A type number resolved: its name and, if known, the (elements, bytes) of a block.
 pub(super) fn resolve(number: u32) -> (StoredType, Option<(usize, usize)>) {
     if let Some(&(_, format)) = WEIGHTS.iter().find(|(n, _)| *n == number) {
-        return (
-            StoredType::Weight(format),
-            Some((format.block_elements(), format.block_bytes())),
-        );
+        return (StoredType::Weight(format), Some((format.block_elements(), format.block_bytes())));
     }
     match OTHERS.iter().find(|(n, ..)| *n == number) {
         Some(&(_, name, elements, bytes)) => {
             (StoredType::Other(name.to_owned()), Some((elements, bytes)))
         }
-        None => (
-            StoredType::Other(format!("number {number} (unknown)")),
-            None,
-        ),
+        None => (StoredType::Other(format!("number {number} (unknown)")), None),
     }
 }
 

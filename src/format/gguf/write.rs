@@ -69,16 +69,14 @@ impl Writer {
     /// Adds an array of f32.
     pub fn floats(&mut self, key: &str, values: &[f32]) -> &mut Self {
         self.array(key, ValueType::F32, values.len());
-        self.keys
-            .extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        self.keys.extend(values.iter().flat_map(|x| x.to_le_bytes()));
         self
     }
 
     /// Adds an array of i32.
     pub fn ints(&mut self, key: &str, values: &[i32]) -> &mut Self {
         self.array(key, ValueType::I32, values.len());
-        self.keys
-            .extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        self.keys.extend(values.iter().flat_map(|x| x.to_le_bytes()));
         self
     }
 
@@ -101,22 +99,16 @@ impl Writer {
         let shape = shape.into();
         let row = format.row_bytes(shape.dim(shape.rank() - 1));
         let need = row.map(|row| row * (shape.elements() / shape.dim(shape.rank() - 1)));
-        assert_eq!(
-            need,
-            Some(bytes.len()),
-            "bytes of {format} tensor `{name}` {shape}"
-        );
+        assert_eq!(need, Some(bytes.len()), "bytes of {format} tensor `{name}` {shape}");
         put_string(&mut self.headers, name);
         self.headers.extend((shape.rank() as u32).to_le_bytes());
         for &dim in shape.dims().iter().rev() {
             self.headers.extend((dim as u64).to_le_bytes());
         }
-        self.headers
-            .extend(super::types::number(format).to_le_bytes());
+        self.headers.extend(super::types::number(format).to_le_bytes());
         self.headers.extend((self.data.len() as u64).to_le_bytes());
         self.data.extend(bytes);
-        self.data
-            .resize(self.data.len().next_multiple_of(DEFAULT_ALIGNMENT), 0);
+        self.data.resize(self.data.len().next_multiple_of(DEFAULT_ALIGNMENT), 0);
         self.tensor_count += 1;
         self
     }

@@ -49,11 +49,7 @@ impl Cpu<Fast> {
             wanted: "cpu".into(),
             reason: format!("{threads} threads do not start: {error}"),
         })?;
-        let tier = if isa.name() == "portable" {
-            Tier::Baseline
-        } else {
-            Tier::Dot8
-        };
+        let tier = if isa.name() == "portable" { Tier::Baseline } else { Tier::Dot8 };
         let report = AdapterReport {
             selector: "cpu".into(),
             name: name.clone(),
@@ -87,16 +83,11 @@ impl Executor for Fast {
     type Plan = FastPlan;
 
     fn support(&self, _op: &Op) -> Support {
-        Support::Native {
-            variant: self.isa.name(),
-        }
+        Support::Native { variant: self.isa.name() }
     }
 
     fn plan(&self, recording: &Recording) -> BackendResult<FastPlan> {
-        let ops = recording
-            .nodes
-            .iter()
-            .map(|node| lower(&node.op, self.threads(), self.isa));
+        let ops = recording.nodes.iter().map(|node| lower(&node.op, self.threads(), self.isa));
         let ops = ops.collect::<Result<_, _>>()?;
         Ok(FastPlan::new(recording.clone(), ops, self.threads()))
     }

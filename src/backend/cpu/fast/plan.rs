@@ -52,17 +52,11 @@ impl FastPlan {
         let mut first = 0;
         for (i, (_, stage)) in stages.iter().enumerate() {
             if threads > 1 && stage.units > 1 && stage.cost_ns >= SHARE_NS {
-                steps.push(Step {
-                    alone: first..i,
-                    shared: Some(i),
-                });
+                steps.push(Step { alone: first..i, shared: Some(i) });
                 first = i + 1;
             }
         }
-        steps.push(Step {
-            alone: first..stages.len(),
-            shared: None,
-        });
+        steps.push(Step { alone: first..stages.len(), shared: None });
         Self {
             recording,
             counters: steps.iter().map(|_| Counter::default()).collect(),
@@ -98,21 +92,10 @@ impl FastPlan {
             }
         };
         if self.steps.iter().all(|step| step.shared.is_none()) {
-            alone(
-                &Context {
-                    isa,
-                    worker: 0,
-                    scratch,
-                },
-                0..self.stages.len(),
-            );
+            alone(&Context { isa, worker: 0, scratch }, 0..self.stages.len());
         } else {
             team.run(|worker| {
-                let context = Context {
-                    isa,
-                    worker,
-                    scratch,
-                };
+                let context = Context { isa, worker, scratch };
                 for (step, counter) in self.steps.iter().zip(&self.counters) {
                     barrier.wait(|| alone(&context, step.alone.clone()));
                     let Some(stage) = step.shared.map(|i| &self.stages[i]) else {

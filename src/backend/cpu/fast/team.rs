@@ -33,11 +33,7 @@ impl Team {
         let builder = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("coppice-{i}"));
-        let pool = if threads > 1 {
-            Some(builder.build()?)
-        } else {
-            None
-        };
+        let pool = if threads > 1 { Some(builder.build()?) } else { None };
         Ok(Self { threads, pool })
     }
 
@@ -69,11 +65,7 @@ pub struct Barrier {
 impl Barrier {
     /// A barrier of `threads` threads.
     pub fn new(threads: usize) -> Self {
-        Self {
-            threads,
-            arrived: AtomicUsize::new(0),
-            generation: AtomicUsize::new(0),
-        }
+        Self { threads, arrived: AtomicUsize::new(0), generation: AtomicUsize::new(0) }
     }
 
     /// Waits for all threads; the last to come runs `last` before any goes on. `last` must not
@@ -83,8 +75,7 @@ impl Barrier {
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
             last();
             self.arrived.store(0, Ordering::Relaxed);
-            self.generation
-                .store(generation.wrapping_add(1), Ordering::Release);
+            self.generation.store(generation.wrapping_add(1), Ordering::Release);
             return;
         }
         let mut turns = 0;
@@ -119,26 +110,19 @@ impl Failure {
             Ok(Err(message)) => message,
             Err(panic) => format!("panicked: {}", text(&*panic)),
         };
-        self.first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert((op, message));
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((op, message));
         self.failed.store(true, Ordering::Release);
     }
 
     /// Number of the op that failed, and why.
     pub fn into_inner(self) -> Option<(usize, String)> {
-        self.first
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.first.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {
     let string = panic.downcast_ref::<String>().map(String::as_str);
-    string
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
+    string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 #[cfg(test)]

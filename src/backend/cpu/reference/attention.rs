@@ -54,7 +54,10 @@ impl Sight<'_> {
     }
 }
 
-pub(super) fn tree_attention<'e>(op: &'e TreeAttention, operands: &Operands<'e>) -> Result<(), String> {
+pub(super) fn tree_attention<'e>(
+    op: &'e TreeAttention,
+    operands: &Operands<'e>,
+) -> Result<(), String> {
     let q = operands.read::<f32>(&op.q);
     let keys = Pages::keys(&op.cache, operands);
     let values = Pages::values(&op.cache, operands);

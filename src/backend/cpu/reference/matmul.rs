@@ -74,7 +74,11 @@ fn as_seen(op: &QMatMul, x: &[f32]) -> Vec<f64> {
     let (mut codes, blocks) = (vec![0; x.len()], x.len() / BLOCK);
     let (mut scales, mut sums) = (vec![0.0; blocks], vec![0; blocks]);
     quantize_row_q8(x, &mut codes, &mut scales, &mut sums);
-    codes.iter().zip(0..).map(|(&c, k): (_, usize)| f64::from(c) * f64::from(scales[k / BLOCK])).collect()
+    codes
+        .iter()
+        .zip(0..)
+        .map(|(&c, k): (_, usize)| f64::from(c) * f64::from(scales[k / BLOCK]))
+        .collect()
 }
 
 fn decode(w: &Packed<'_>, n: usize, k: usize) -> Vec<f64> {

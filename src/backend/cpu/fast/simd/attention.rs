@@ -116,11 +116,7 @@ impl Attention {
         // SAFETY: state buffers are only read.
         let (seq, prefix, path) = unsafe {
             let prefix = self.prefix.row(m);
-            (
-                self.seq.row(m)[0],
-                prefix[g.min(prefix.len() - 1)],
-                self.path.row(m)[0],
-            )
+            (self.seq.row(m)[0], prefix[g.min(prefix.len() - 1)], self.path.row(m)[0])
         };
         let (seq, prefix, path) = (seq as usize, prefix as usize, path as usize);
         let seen = prefix + path;
@@ -139,18 +135,8 @@ impl Attention {
                 pages * self.page_slots
             ));
         }
-        let first = if self.window > 0 {
-            seen.saturating_sub(self.window)
-        } else {
-            0
-        };
-        Ok(Sight {
-            row: m,
-            seq,
-            first,
-            prefix,
-            seen,
-        })
+        let first = if self.window > 0 { seen.saturating_sub(self.window) } else { 0 };
+        Ok(Sight { row: m, seq, first, prefix, seen })
     }
 
     /// Slot of position `p`.
@@ -170,10 +156,7 @@ impl Attention {
         if slot < slots {
             Ok(slot)
         } else {
-            Err(format!(
-                "position {p} of row {} is in slot {slot} of {slots}",
-                sight.row
-            ))
+            Err(format!("position {p} of row {} is in slot {slot} of {slots}", sight.row))
         }
     }
 }
@@ -262,11 +245,8 @@ impl Kernel for Unit<'_> {
                 chunk_of_rows(s, op, self.g, sights, chunk, &mut local)?;
             }
             let states = local.state.chunks_exact(op.state_len());
-            for (total, state) in local
-                .total
-                .chunks_exact_mut(op.state_len())
-                .zip(states)
-                .take(queries)
+            for (total, state) in
+                local.total.chunks_exact_mut(op.state_len()).zip(states).take(queries)
             {
                 merge(s, total, state);
             }
@@ -297,11 +277,7 @@ fn merge<S: Simd>(s: S, total: &mut [f32], state: &[f32]) {
         total.copy_from_slice(state);
         return;
     }
-    let max = if state[0] > total[0] {
-        state[0]
-    } else {
-        total[0]
-    };
+    let max = if state[0] > total[0] { state[0] } else { total[0] };
     let (a, b) = (exp_one(s, total[0] - max), exp_one(s, state[0] - max));
     total[1] = b.mul_add(state[1], a * total[1]);
     total[0] = max;
@@ -325,10 +301,7 @@ fn write_out<S: Simd>(
     query: usize,
     total: &[f32],
 ) {
-    let (row, head) = (
-        sights[query / op.heads_per_group].row,
-        query % op.heads_per_group,
-    );
+    let (row, head) = (sights[query / op.heads_per_group].row, query % op.heads_per_group);
     let first = (g * op.heads_per_group + head) * op.d;
     // SAFETY: a unit owns its rows' heads of the output.
     let out = unsafe { op.out.part_mut(row, first, op.d) };
@@ -341,11 +314,7 @@ fn write_out<S: Simd>(
 #[inline(always)]
 fn load_queries<S: Simd>(s: S, op: &Attention, g: usize, sights: &[Sight], to: &mut [f32]) {
     let heads = op.heads_per_group;
-    for (i, to) in to
-        .chunks_exact_mut(op.padded_d)
-        .take(sights.len() * heads)
-        .enumerate()
-    {
+    for (i, to) in to.chunks_exact_mut(op.padded_d).take(sights.len() * heads).enumerate() {
         let first = (g * heads + i % heads) * op.d;
         // SAFETY: queries are only read.
         let q = unsafe { &op.q.row(sights[i / heads].row)[first..][..op.d] };
@@ -377,10 +346,7 @@ fn chunk_of_rows<S: Simd>(
     // Rows of one sequence share what is in the table.
     let mut row = 0;
     for rows in sights.chunk_by(|a, b| a.seq == b.seq) {
-        let table = rows
-            .iter()
-            .map(|r| within(chunk, r.first, r.prefix))
-            .filter(|(l, h)| l < h);
+        let table = rows.iter().map(|r| within(chunk, r.first, r.prefix)).filter(|(l, h)| l < h);
         let span = table.fold((CHUNK, 0), |(low, high), (l, h)| (low.min(l), high.max(h)));
         if span.0 < span.1 {
             let longest = rows.iter().max_by_key(|r| r.prefix).unwrap_or(&rows[0]);
@@ -419,11 +385,7 @@ impl Place {
     fn of(row: &Sight, chunk: usize) -> Self {
         let (low, high) = within(chunk, row.first, row.seen);
         let (path, _) = within(chunk, row.prefix.max(row.first), row.seen);
-        Self {
-            low,
-            path: path.min(high),
-            high,
-        }
+        Self { low, path: path.min(high), high }
     }
 
     #[inline(always)]
@@ -466,11 +428,7 @@ impl Kernel for LoadChunk<'_> {
                     }
                 }
                 for (c, column) in s.transpose(rows).into_iter().enumerate() {
-                    math::store(
-                        s,
-                        column,
-                        &mut keys[(j + c) * CHUNK + block * LANES..][..LANES],
-                    );
+                    math::store(s, column, &mut keys[(j + c) * CHUNK + block * LANES..][..LANES]);
                 }
             }
             for i in span.0..span.1 {
@@ -561,30 +519,10 @@ fn tile<S: Simd, const N: usize>(
     let mut j = 0;
     while j < d {
         if d - j >= WIDE * LANES {
-            gather::<S, N, WIDE>(
-                s,
-                d,
-                j,
-                place,
-                &kept,
-                scores,
-                l.values,
-                l.path_values,
-                state,
-            );
+            gather::<S, N, WIDE>(s, d, j, place, &kept, scores, l.values, l.path_values, state);
             j += WIDE * LANES;
         } else {
-            gather::<S, N, 1>(
-                s,
-                d,
-                j,
-                place,
-                &kept,
-                scores,
-                l.values,
-                l.path_values,
-                state,
-            );
+            gather::<S, N, 1>(s, d, j, place, &kept, scores, l.values, l.path_values, state);
             j += LANES;
         }
     }
@@ -603,10 +541,7 @@ fn score<S: Simd, const N: usize, const B: usize>(
     let mut acc = [[s.splat(0.0); B]; N];
     for (j, keys) in keys.chunks_exact(CHUNK).take(d).enumerate() {
         let mut k = [s.splat(0.0); B];
-        for (k, keys) in k
-            .iter_mut()
-            .zip(keys[at..][..B * LANES].chunks_exact(LANES))
-        {
+        for (k, keys) in k.iter_mut().zip(keys[at..][..B * LANES].chunks_exact(LANES)) {
             *k = math::load(s, keys);
         }
         for (n, acc) in acc.iter_mut().enumerate() {
@@ -634,16 +569,8 @@ fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut [f32]) -> 
     }
     let max = s.largest(max);
     let seen = state[1] != 0.0;
-    let max = if seen && state[0] > max {
-        state[0]
-    } else {
-        max
-    };
-    let kept = if seen {
-        exp_one(s, state[0] - max)
-    } else {
-        0.0
-    };
+    let max = if seen && state[0] > max { state[0] } else { max };
+    let kept = if seen { exp_one(s, state[0] - max) } else { 0.0 };
     for scores in scores.chunks_exact_mut(LANES) {
         let weights = math::exp(s, s.sub(math::load(s, scores), s.splat(max)));
         math::store(s, weights, scores);
@@ -662,10 +589,7 @@ fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut [f32]) -> 
 /// `state[n] = kept[n] * state[n] + sum_p weights[n][p] values[p]`, `W` vectors from element `j` on,
 /// `p` ascending.
 #[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "a step of the kernel, inlined at two places"
-)]
+#[allow(clippy::too_many_arguments, reason = "a step of the kernel, inlined at two places")]
 fn gather<S: Simd, const N: usize, const W: usize>(
     s: S,
     d: usize,
@@ -704,11 +628,7 @@ fn gather<S: Simd, const N: usize, const W: usize>(
     }
     for n in 0..N {
         for w in 0..W {
-            math::store(
-                s,
-                acc[n][w],
-                &mut state[n * len + LANES + j + w * LANES..][..LANES],
-            );
+            math::store(s, acc[n][w], &mut state[n * len + LANES + j + w * LANES..][..LANES]);
         }
     }
 }
@@ -751,16 +671,9 @@ impl Kernel for Merge<'_> {
 pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stages> {
     let (m, context) = (op.q.shape.dim(0), op.max_context);
     let op = Arc::new(Attention::new(op)?);
-    let (blocks, local_bytes) = (
-        op.row_blocks() * op.groups,
-        op.local_len() * size_of::<f32>(),
-    );
+    let (blocks, local_bytes) = (op.row_blocks() * op.groups, op.local_len() * size_of::<f32>());
     let local_bytes = local_bytes.next_multiple_of(Scratch::ALIGN);
-    let seen = if op.window > 0 {
-        context.min(op.window)
-    } else {
-        context
-    };
+    let seen = if op.window > 0 { context.min(op.window) } else { context };
     let cost_ns = m * op.groups * op.heads_per_group * seen * op.d / 20;
     let split = threads > 1 && op.spans > 1 && blocks < UNITS_PER_THREAD * threads;
     let spans_per_unit = if split { 1 } else { op.spans };
@@ -777,9 +690,7 @@ pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stage
         let (op, block, span) = (&*unit_op, unit / spans, unit % spans);
         // SAFETY: a worker owns its part of the scratch, a unit its partial result.
         let (memory, partial) = unsafe {
-            let memory = context
-                .scratch
-                .part(context.worker * local_bytes, op.local_len());
+            let memory = context.scratch.part(context.worker * local_bytes, op.local_len());
             let at = partials_at + unit * partial_len * size_of::<f32>();
             (memory, split.then(|| context.scratch.part(at, partial_len)))
         };
@@ -805,17 +716,9 @@ pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stage
                 // SAFETY: a unit owns its block's partial results.
                 let partial = unsafe { context.scratch.part(at, spans * partial_len) };
                 let rows = rows(&op, block);
-                context.isa.run(Merge {
-                    op: &op,
-                    g: block % op.groups,
-                    rows,
-                    partial,
-                })
+                context.isa.run(Merge { op: &op, g: block % op.groups, rows, partial })
             },
         ));
     }
-    Ok(Stages {
-        stages,
-        scratch_bytes,
-    })
+    Ok(Stages { stages, scratch_bytes })
 }

@@ -100,10 +100,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     fn load(self, x: &Lanes<f32>) -> F {
-        x86!([
-            _mm256_loadu_ps(x.as_ptr()),
-            _mm256_loadu_ps(x[8..].as_ptr())
-        ])
+        x86!([_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x[8..].as_ptr())])
     }
     #[inline(always)]
     fn store(self, x: F, to: &mut Lanes<f32>) {
@@ -135,10 +132,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     fn load_words(self, x: &Lanes<u32>) -> I {
-        x86!([
-            _mm256_loadu_si256(x.as_ptr().cast()),
-            _mm256_loadu_si256(x[8..].as_ptr().cast()),
-        ])
+        x86!([_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x[8..].as_ptr().cast()),])
     }
     #[inline(always)]
     fn load_halves(self, x: &Lanes<u16>) -> I {
@@ -151,10 +145,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     fn load_bytes(self, x: &Lanes<i8>) -> I {
         x86!({
             let all = _mm_loadu_si128(x.as_ptr().cast());
-            [
-                _mm256_cvtepi8_epi32(all),
-                _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(all)),
-            ]
+            [_mm256_cvtepi8_epi32(all), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(all))]
         })
     }
     #[inline(always)]
@@ -225,7 +216,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let mut out = acc;
         for (h, out) in out.iter_mut().enumerate() {
             let codes = [codes[0][h], codes[1][h], codes[2][h], codes[3][h]];
-            *out = x86!(if VNNI { dot_vnni(*out, codes, x) } else { dot_maddubs(bits, *out, codes, x) });
+            *out = x86!(if VNNI {
+                dot_vnni(*out, codes, x)
+            } else {
+                dot_maddubs(bits, *out, codes, x)
+            });
         }
         out
     }

@@ -139,9 +139,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn round(self, a: __m512) -> __m512i {
-        x86!(_mm512_cvt_roundps_epi32::<
-            { _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC },
-        >(a))
+        x86!(_mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
     }
     #[inline(always)]
     fn float(self, a: __m512i) -> __m512 {
@@ -184,10 +182,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn store_bytes(self, a: __m512i, to: &mut Lanes<i8>) {
-        x86!(_mm_storeu_si128(
-            to.as_mut_ptr().cast(),
-            _mm512_cvtepi32_epi8(a)
-        ));
+        x86!(_mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)));
     }
     #[inline(always)]
     fn add_int(self, a: __m512i, b: __m512i) -> __m512i {
@@ -225,11 +220,7 @@ impl Simd for Avx512 {
     fn dot4(self, _bits: u32, acc: __m512i, codes: [__m512i; 4], x: &[u32; 4]) -> __m512i {
         let mut acc = acc;
         for j in 0..4 {
-            acc = x86!(_mm512_dpbusd_epi32(
-                acc,
-                codes[j],
-                _mm512_set1_epi32(x[j] as i32)
-            ));
+            acc = x86!(_mm512_dpbusd_epi32(acc, codes[j], _mm512_set1_epi32(x[j] as i32)));
         }
         acc
     }

@@ -22,9 +22,7 @@ impl<'a> Group<'a> {
     #[inline]
     pub fn new(layout: &Layout, bytes: &'a [u8], g: usize) -> Self {
         let plane = |plane: Option<crate::quant::Plane>| -> &'a [u8] {
-            plane.map_or(&[], |p| {
-                &bytes[p.offset + g * p.group_bytes..][..p.group_bytes]
-            })
+            plane.map_or(&[], |p| &bytes[p.offset + g * p.group_bytes..][..p.group_bytes])
         };
         let words = |bytes| bytemuck::try_cast_slice(bytes).unwrap_or_default();
         let halves = |bytes| bytemuck::try_cast_slice(bytes).unwrap_or_default();
@@ -223,10 +221,7 @@ fn join<S: Simd>(s: S, low: [S::I; 8], tops: [S::I; 8], mask: i32) -> [S::I; 8] 
 
 #[inline(always)]
 fn whole<F: Copy>(a: F, m: F) -> Scales<F> {
-    Scales {
-        a: [a; 2],
-        m: [m; 2],
-    }
+    Scales { a: [a; 2], m: [m; 2] }
 }
 
 #[inline(always)]
@@ -245,10 +240,7 @@ fn scale_and_min<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
 fn supers<S: Simd>(s: S, g: &Group<'_>, b: usize) -> (S::F, S::F) {
     let w = s.load_words(&g.super_words[b / 8]);
     let sign = s.splat_int(i32::MIN);
-    (
-        s.half(w),
-        s.from_bits(s.xor(s.bits(s.half(s.shr::<16>(w))), sign)),
-    )
+    (s.half(w), s.from_bits(s.xor(s.bits(s.half(s.shr::<16>(w))), sign)))
 }
 
 #[inline(always)]
@@ -266,10 +258,7 @@ fn signed_half_scales<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
     let w = s.load_halves(&g.scale_halves[b]);
     let low = s.float(s.sar::<24>(s.shl::<24>(w)));
     let high = s.float(s.sar::<24>(s.shl::<16>(w)));
-    Scales {
-        a: [s.mul(d, low), s.mul(d, high)],
-        m: [s.splat(0.0); 2],
-    }
+    Scales { a: [s.mul(d, low), s.mul(d, high)], m: [s.splat(0.0); 2] }
 }
 
 #[inline(always)]

@@ -58,25 +58,16 @@ fn row(isa: Isa, layout: &Layout, table: &[u8], id: usize, scale: f32, out: &mut
 /// Stages of [`Embed`]: a unit is a row.
 pub fn embed(op: &Embed) -> BackendResult<Stages> {
     let (ids, out) = (Tensor::<u32>::new(&op.ids)?, Tensor::<f32>::new(&op.out)?);
-    let (table, layout, scale) = (
-        Tensor::<u8>::new(&op.table.data)?,
-        op.table.layout,
-        op.scale,
-    );
-    let stage = Stage::new(
-        out.rows(),
-        2 * out.rows() * out.width(),
-        move |context, m| {
-            // SAFETY: a unit owns its row of `out`; ids and table are only read.
-            let (id, table, out) =
-                unsafe { (ids.row(m)[0] as usize, table.dense(), out.row_mut(m)) };
-            if id < layout.n {
-                row(context.isa, &layout, table, id, scale, out);
-            } else {
-                out.fill(0.0);
-            }
-            Ok(())
-        },
-    );
+    let (table, layout, scale) = (Tensor::<u8>::new(&op.table.data)?, op.table.layout, op.scale);
+    let stage = Stage::new(out.rows(), 2 * out.rows() * out.width(), move |context, m| {
+        // SAFETY: a unit owns its row of `out`; ids and table are only read.
+        let (id, table, out) = unsafe { (ids.row(m)[0] as usize, table.dense(), out.row_mut(m)) };
+        if id < layout.n {
+            row(context.isa, &layout, table, id, scale, out);
+        } else {
+            out.fill(0.0);
+        }
+        Ok(())
+    });
     Ok(stage.into())
 }

@@ -42,10 +42,7 @@ impl Pages {
                 },
             })
         };
-        Ok([
-            new(&cache.k, cache.k_scale.as_ref())?,
-            new(&cache.v, cache.v_scale.as_ref())?,
-        ])
+        Ok([new(&cache.k, cache.k_scale.as_ref())?, new(&cache.v, cache.v_scale.as_ref())?])
     }
 
     /// Number of slots.
@@ -181,11 +178,7 @@ pub fn kv_write(op: &KvWrite) -> BackendResult<Stages> {
     let x = [Tensor::<f32>::new(&op.k)?, Tensor::new(&op.v)?];
     let (pages, slots) = (Pages::both(&op.cache)?, Tensor::<u32>::new(&op.slots)?);
     let stage = Stage::new(2, x[0].rows() * x[0].width() / 4, move |context, i| {
-        context.isa.run(WriteRows {
-            x: x[i],
-            slots,
-            pages: pages[i],
-        });
+        context.isa.run(WriteRows { x: x[i], slots, pages: pages[i] });
         Ok(())
     });
     Ok(stage.into())

@@ -6,9 +6,7 @@ use super::{
     Isa,
     decode::Decode,
     panels::{Block, Fold, PackF32, PackQ8, Panel},
-    product::{
-        Finish, ProductF32, ProductQ8, WIDEST_F32, product_f32, product_q8, with_decoder,
-    },
+    product::{Finish, ProductF32, ProductQ8, WIDEST_F32, product_f32, product_q8, with_decoder},
     stage::{Stage, Stages},
     tensor::Tensor,
 };
@@ -32,22 +30,11 @@ enum Pack {
 
 fn pack(op: &QMatMul) -> Pack {
     let q8 = |d: &dyn Fn() -> Pack| {
-        if op.activations == Activations::Q8 {
-            d()
-        } else {
-            Pack::F32
-        }
+        if op.activations == Activations::Q8 { d() } else { Pack::F32 }
     };
     fn folded<D: Decode>(_: D) -> Pack {
-        let fold = if D::MINIMA {
-            Fold::Scaled
-        } else {
-            Fold::Offset(D::OFFSET)
-        };
-        Pack::Q8 {
-            fold,
-            halves: D::HALVES,
-        }
+        let fold = if D::MINIMA { Fold::Scaled } else { Fold::Offset(D::OFFSET) };
+        Pack::Q8 { fold, halves: D::HALVES }
     }
     with_decoder!(op.w.format(), d => q8(&|| folded(d)),
         QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16 => Pack::F32)
@@ -60,11 +47,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
     let x = Tensor::<f32>::new(&op.x)?;
     let weight = Tensor::<u8>::new(&op.w.data)?;
     let bias = op.bias.as_ref().map(Tensor::new).transpose()?;
-    let finish = Finish {
-        y: Tensor::new(&op.y)?,
-        bias,
-        then: op.then,
-    };
+    let finish = Finish { y: Tensor::new(&op.y)?, bias, then: op.then };
     let (widest, row_bytes) = match pack {
         Pack::Q8 { .. } => (isa.tile(), k / BLOCK * size_of::<Block>()),
         Pack::F32 => (isa.tile().min(WIDEST_F32), k * size_of::<f32>()),
@@ -86,13 +69,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
                     }
                     fold => fold,
                 };
-                isa.run(PackQ8 {
-                    x,
-                    panel,
-                    fold,
-                    halves,
-                    out,
-                });
+                isa.run(PackQ8 { x, panel, fold, halves, out });
             }
             Pack::F32 => {
                 let (first, count) = (panel.at * row_bytes, panel.width * k);
@@ -105,10 +82,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
 
     let groups = layout.groups();
     let group_bytes = layout.bytes.div_ceil(groups);
-    let per_unit = groups
-        .div_ceil(threads * UNITS_PER_THREAD)
-        .min(UNIT_BYTES / group_bytes)
-        .max(1);
+    let per_unit = groups.div_ceil(threads * UNITS_PER_THREAD).min(UNIT_BYTES / group_bytes).max(1);
     // About 10 bytes of weights or 50 products a nanosecond.
     let cost_ns = layout.bytes / 10 + m * k * layout.n / 50;
     let product_stage = Stage::new(groups.div_ceil(per_unit), cost_ns, move |context, unit| {
@@ -119,34 +93,17 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
             match pack {
                 Pack::Q8 { .. } => {
                     let x = context.scratch.part::<Block>(0, padded * k / BLOCK);
-                    let p = ProductQ8 {
-                        layout,
-                        weight,
-                        x,
-                        panels: &panels,
-                        groups,
-                        finish,
-                    };
+                    let p = ProductQ8 { layout, weight, x, panels: &panels, groups, finish };
                     product_q8(isa, p);
                 }
                 Pack::F32 => {
                     let x = context.scratch.part::<f32>(0, padded * k);
-                    let p = ProductF32 {
-                        layout,
-                        weight,
-                        x,
-                        panels: &panels,
-                        groups,
-                        finish,
-                    };
+                    let p = ProductF32 { layout, weight, x, panels: &panels, groups, finish };
                     product_f32(isa, p);
                 }
             }
         }
         Ok(())
     });
-    Ok(Stages {
-        stages: vec![pack_stage, product_stage],
-        scratch_bytes: padded * row_bytes,
-    })
+    Ok(Stages { stages: vec![pack_stage, product_stage], scratch_bytes: padded * row_bytes })
 }

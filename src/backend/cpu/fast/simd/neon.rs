@@ -133,18 +133,12 @@ impl Simd for Neon {
         arm!({
             let low = vcombine_s16(vmovn_s32(a[0]), vmovn_s32(a[1]));
             let high = vcombine_s16(vmovn_s32(a[2]), vmovn_s32(a[3]));
-            vst1q_s8(
-                to.as_mut_ptr(),
-                vcombine_s8(vmovn_s16(low), vmovn_s16(high)),
-            );
+            vst1q_s8(to.as_mut_ptr(), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
         });
     }
     #[inline(always)]
     fn sum_int(self, a: I) -> i32 {
-        arm!(vaddvq_s32(vaddq_s32(
-            vaddq_s32(a[0], a[1]),
-            vaddq_s32(a[2], a[3])
-        )))
+        arm!(vaddvq_s32(vaddq_s32(vaddq_s32(a[0], a[1]), vaddq_s32(a[2], a[3]))))
     }
     #[inline(always)]
     fn shl<const BY: u32>(self, a: I) -> I {

@@ -31,11 +31,7 @@ impl Kernel for Norm<'_> {
         let factor = s.splat(factor(s, self.x, self.eps));
         let rows = self.x.chunks(LANES).zip(self.weight.chunks(LANES));
         for (y, (x, w)) in self.y.chunks_mut(LANES).zip(rows) {
-            math::store(
-                s,
-                s.mul(s.mul(math::load(s, x), factor), math::load(s, w)),
-                y,
-            );
+            math::store(s, s.mul(s.mul(math::load(s, x), factor), math::load(s, w)), y);
         }
     }
 }
@@ -84,14 +80,7 @@ pub fn rms_norm(op: &RmsNorm) -> BackendResult<Stages> {
     let (weight, eps) = (Tensor::<f32>::new(&op.weight)?, op.eps);
     let stage = Stage::new(x.rows(), x.rows() * x.width() / 4, move |context, m| {
         // SAFETY: a unit owns its row of `y`; `x` and the weight are only read.
-        let norm = unsafe {
-            Norm {
-                x: x.row(m),
-                weight: weight.dense(),
-                y: y.row_mut(m),
-                eps,
-            }
-        };
+        let norm = unsafe { Norm { x: x.row(m), weight: weight.dense(), y: y.row_mut(m), eps } };
         context.isa.run(norm);
         Ok(())
     });
@@ -100,25 +89,14 @@ pub fn rms_norm(op: &RmsNorm) -> BackendResult<Stages> {
 
 /// Stages of [`AddRmsNorm`]: a unit is a row.
 pub fn add_rms_norm(op: &AddRmsNorm) -> BackendResult<Stages> {
-    let (r, x, y) = (
-        Tensor::<f32>::new(&op.r)?,
-        Tensor::<f32>::new(&op.x)?,
-        Tensor::<f32>::new(&op.y)?,
-    );
+    let (r, x, y) =
+        (Tensor::<f32>::new(&op.r)?, Tensor::<f32>::new(&op.x)?, Tensor::<f32>::new(&op.y)?);
     let (weight, eps) = (Tensor::<f32>::new(&op.weight)?, op.eps);
     let stage = Stage::new(x.rows(), x.rows() * x.width() / 3, move |context, m| {
         // SAFETY: a unit owns its rows of `x` and `y`; `r` and the weight are only read.
         unsafe {
-            context.isa.run(AddTo {
-                r: r.row(m),
-                x: x.row_mut(m),
-            });
-            context.isa.run(Norm {
-                x: x.row(m),
-                weight: weight.dense(),
-                y: y.row_mut(m),
-                eps,
-            });
+            context.isa.run(AddTo { r: r.row(m), x: x.row_mut(m) });
+            context.isa.run(Norm { x: x.row(m), weight: weight.dense(), y: y.row_mut(m), eps });
         }
         Ok(())
     });
@@ -131,13 +109,7 @@ pub fn head_rms_norm(op: &HeadRmsNorm) -> BackendResult<Stages> {
     let (weight, eps) = (Tensor::<f32>::new(&op.weight)?, op.eps);
     let stage = Stage::new(x.rows(), x.rows() * x.width() / 2, move |context, m| {
         // SAFETY: a unit owns its row; the weight is only read.
-        let norm = unsafe {
-            HeadNorm {
-                x: x.row_mut(m),
-                weight: weight.dense(),
-                eps,
-            }
-        };
+        let norm = unsafe { HeadNorm { x: x.row_mut(m), weight: weight.dense(), eps } };
         context.isa.run(norm);
         Ok(())
     });

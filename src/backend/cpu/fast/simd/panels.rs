@@ -33,12 +33,7 @@ impl Panel {
                 width /= 4;
             }
             let rows = left.min(width);
-            panels.push(Self {
-                first,
-                rows,
-                width,
-                at,
-            });
+            panels.push(Self { first, rows, width, at });
             first += rows;
             at += width;
         }
@@ -131,12 +126,7 @@ fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block 
         Fold::Offset(offset) => (-offset * sum) as u32,
         Fold::Scaled => (scale * sum as f32).to_bits(),
     });
-    Block {
-        codes: bytemuck::cast(codes),
-        scale,
-        fold,
-        padding: 0,
-    }
+    Block { codes: bytemuck::cast(codes), scale, fold, padding: 0 }
 }
 
 /// Copies the rows of one panel.
@@ -177,7 +167,9 @@ mod tests {
                 let (mut first, mut at) = (0, 0);
                 for p in &panels {
                     assert_eq!((p.first, p.at), (first, at));
-                    assert!(p.rows <= p.width && p.width <= widest && [1, 4, 16].contains(&p.width));
+                    assert!(
+                        p.rows <= p.width && p.width <= widest && [1, 4, 16].contains(&p.width)
+                    );
                     (first, at) = (first + p.rows, at + p.width);
                 }
                 assert_eq!(first, m);

@@ -31,10 +31,7 @@ impl Kernel for GateRow<'_> {
                 // g/2 (1 + tanh(u)) = g sigmoid(2u)
                 Gate::GeluTanh => {
                     let cube = s.mul(s.mul(g, g), g);
-                    s.mul(
-                        s.splat(2.0 * SQRT_2_OVER_PI),
-                        s.fma(s.splat(0.044_715), cube, g),
-                    )
+                    s.mul(s.splat(2.0 * SQRT_2_OVER_PI), s.fma(s.splat(0.044_715), cube, g))
                 }
             };
             math::store(s, s.mul(math::times_sigmoid(s, g, y), up), out);
@@ -46,27 +43,15 @@ const SQRT_2_OVER_PI: f32 = 0.797_884_56;
 
 /// Stages of [`GateMul`]: a unit is a row.
 pub fn gate_mul(op: &GateMul) -> BackendResult<Stages> {
-    let (gate_up, out) = (
-        Tensor::<f32>::new(&op.gate_up)?,
-        Tensor::<f32>::new(&op.out)?,
-    );
+    let (gate_up, out) = (Tensor::<f32>::new(&op.gate_up)?, Tensor::<f32>::new(&op.out)?);
     let kind = op.gate;
-    let stage = Stage::new(
-        out.rows(),
-        out.rows() * out.width() / 2,
-        move |context, m| {
-            // SAFETY: a unit owns its row of `out`; `gate_up` is only read.
-            let (gate_up, out) = unsafe { (gate_up.row(m), out.row_mut(m)) };
-            let (gate, up) = gate_up.split_at(out.len());
-            context.isa.run(GateRow {
-                gate,
-                up,
-                out,
-                kind,
-            });
-            Ok(())
-        },
-    );
+    let stage = Stage::new(out.rows(), out.rows() * out.width() / 2, move |context, m| {
+        // SAFETY: a unit owns its row of `out`; `gate_up` is only read.
+        let (gate_up, out) = unsafe { (gate_up.row(m), out.row_mut(m)) };
+        let (gate, up) = gate_up.split_at(out.len());
+        context.isa.run(GateRow { gate, up, out, kind });
+        Ok(())
+    });
     Ok(stage.into())
 }
 
@@ -111,10 +96,7 @@ impl Kernel for RopeRow<'_> {
 
 /// Stages of [`Rope`]: a unit is a row.
 pub fn rope(op: &Rope) -> BackendResult<Stages> {
-    let (x, positions) = (
-        Tensor::<f32>::new(&op.x)?,
-        Tensor::<u32>::new(&op.positions)?,
-    );
+    let (x, positions) = (Tensor::<f32>::new(&op.x)?, Tensor::<u32>::new(&op.positions)?);
     let (cos, sin) = (Tensor::<f32>::new(&op.cos)?, Tensor::<f32>::new(&op.sin)?);
     let (d, style) = (op.x.shape.dim(2), op.style);
     let stage = Stage::new(x.rows(), x.rows() * x.width() / 2, move |context, m| {
@@ -123,13 +105,7 @@ pub fn rope(op: &Rope) -> BackendResult<Stages> {
             let position = positions.row(m)[0] as usize;
             if position < cos.rows() {
                 let (cos, sin) = (cos.row(position), sin.row(position));
-                context.isa.run(RopeRow {
-                    x: x.row_mut(m),
-                    d,
-                    cos,
-                    sin,
-                    style,
-                });
+                context.isa.run(RopeRow { x: x.row_mut(m), d, cos, sin, style });
             }
         }
         Ok(())

@@ -167,10 +167,7 @@ impl<D: Decode> Values for D {
 
     #[inline(always)]
     fn block<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Unpacked<S> {
-        Unpacked {
-            quads: D::quads(s, g, b),
-            scales: D::scales(s, g, b),
-        }
+        Unpacked { quads: D::quads(s, g, b), scales: D::scales(s, g, b) }
     }
 
     #[inline(always)]
@@ -240,12 +237,7 @@ fn f32_quad<S: Simd>(s: S, words: &[Lanes<u32>], quad: usize) -> [S::F; 4] {
 #[inline(always)]
 fn f16_quad<S: Simd>(s: S, words: &[Lanes<u32>], quad: usize) -> [S::F; 4] {
     let [v, w] = map!(2, i in [0, 1] => s.load_words(&words[2 * quad + i]));
-    [
-        s.half(v),
-        s.half(s.shr::<16>(v)),
-        s.half(w),
-        s.half(s.shr::<16>(w)),
-    ]
+    [s.half(v), s.half(s.shr::<16>(v)), s.half(w), s.half(s.shr::<16>(w))]
 }
 
 #[inline(always)]

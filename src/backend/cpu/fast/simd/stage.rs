@@ -47,10 +47,7 @@ impl ScratchMemory {
 
     /// The memory, valid as long as `self`.
     pub fn scratch(&self) -> Scratch {
-        Scratch {
-            base: self.0.as_ptr().cast::<u8>().cast_mut(),
-            bytes: size_of_val(&*self.0),
-        }
+        Scratch { base: self.0.as_ptr().cast::<u8>().cast_mut(), bytes: size_of_val(&*self.0) }
     }
 }
 
@@ -64,14 +61,8 @@ impl Scratch {
     /// During `'a`, nobody else writes these elements, nor reads them if the caller writes.
     #[allow(clippy::mut_from_ref, reason = "as documented")]
     pub unsafe fn part<'a, T: bytemuck::Pod>(self, offset: usize, count: usize) -> &'a mut [T] {
-        let end = count
-            .checked_mul(size_of::<T>())
-            .and_then(|n| n.checked_add(offset));
-        assert!(
-            end.is_some_and(|end| end <= self.bytes),
-            "{count} at {offset} of {}",
-            self.bytes
-        );
+        let end = count.checked_mul(size_of::<T>()).and_then(|n| n.checked_add(offset));
+        assert!(end.is_some_and(|end| end <= self.bytes), "{count} at {offset} of {}", self.bytes);
         assert!(offset.is_multiple_of(align_of::<T>()) && align_of::<T>() <= Self::ALIGN);
         // SAFETY: in range, aligned, plain data; the caller vouches for the rest.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).cast(), count) }
@@ -101,11 +92,7 @@ impl Stage {
         cost_ns: usize,
         run: impl Fn(&Context, usize) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            units,
-            cost_ns,
-            run: Box::new(run),
-        }
+        Self { units, cost_ns, run: Box::new(run) }
     }
 
     /// Does unit `unit`.
@@ -127,9 +114,6 @@ pub struct Stages {
 
 impl From<Stage> for Stages {
     fn from(stage: Stage) -> Self {
-        Self {
-            stages: vec![stage],
-            scratch_bytes: 0,
-        }
+        Self { stages: vec![stage], scratch_bytes: 0 }
     }
 }

@@ -36,11 +36,7 @@ impl Kernel for Reduce<'_> {
         if max == f32::NEG_INFINITY {
             // No number at all, or no probability anywhere.
             let log_sum_exp = f64::from(f32::NEG_INFINITY);
-            return Stats {
-                argmax,
-                log_sum_exp,
-                entropy: f64::NAN,
-            };
+            return Stats { argmax, log_sum_exp, entropy: f64::NAN };
         }
         let (mut total, mut weighted) = (0f64, 0f64);
         for chunk in self.0.chunks(CHUNK) {
@@ -61,11 +57,7 @@ impl Kernel for Reduce<'_> {
         // -sum p ln p with ln p = (l - max) - ln total
         let ln_total = total.ln();
         let log_sum_exp = f64::from(max) + ln_total;
-        Stats {
-            argmax,
-            log_sum_exp,
-            entropy: ln_total - weighted / total,
-        }
+        Stats { argmax, log_sum_exp, entropy: ln_total - weighted / total }
     }
 }
 
@@ -92,26 +84,19 @@ fn largest<S: Simd>(s: S, x: &[f32]) -> (f32, usize) {
 
 /// Stages of [`RowStats`]: a unit is a row.
 pub fn row_stats(op: &RowStats) -> BackendResult<Stages> {
-    let (logits, out) = (
-        Tensor::<f32>::new(&op.logits)?,
-        Tensor::<u32>::new(&op.out)?,
-    );
-    let stage = Stage::new(
-        out.rows(),
-        out.rows() * logits.width() / 2,
-        move |context, m| {
-            // SAFETY: a unit owns its row of `out`; logits are only read.
-            let (logits, out) = unsafe { (logits.row(m), out.row_mut(m)) };
-            let stats = context.isa.run(Reduce(logits));
-            out.copy_from_slice(&[
-                logits[stats.argmax].to_bits(),
-                stats.argmax as u32,
-                (stats.log_sum_exp as f32).to_bits(),
-                (stats.entropy as f32).to_bits(),
-            ]);
-            Ok(())
-        },
-    );
+    let (logits, out) = (Tensor::<f32>::new(&op.logits)?, Tensor::<u32>::new(&op.out)?);
+    let stage = Stage::new(out.rows(), out.rows() * logits.width() / 2, move |context, m| {
+        // SAFETY: a unit owns its row of `out`; logits are only read.
+        let (logits, out) = unsafe { (logits.row(m), out.row_mut(m)) };
+        let stats = context.isa.run(Reduce(logits));
+        out.copy_from_slice(&[
+            logits[stats.argmax].to_bits(),
+            stats.argmax as u32,
+            (stats.log_sum_exp as f32).to_bits(),
+            (stats.entropy as f32).to_bits(),
+        ]);
+        Ok(())
+    });
     Ok(stage.into())
 }
 
@@ -136,11 +121,7 @@ impl Kernel for Best<'_> {
                 best.insert(at, (x, i as u32));
                 best.truncate(k);
             }
-            if best.len() < k {
-                f32::NEG_INFINITY
-            } else {
-                best[k - 1].0
-            }
+            if best.len() < k { f32::NEG_INFINITY } else { best[k - 1].0 }
         };
         let mut least = f32::NEG_INFINITY;
         for (c, chunk) in self.logits.chunks(LANES).enumerate() {
@@ -161,25 +142,18 @@ impl Kernel for Best<'_> {
 
 /// Stages of [`TopK`]: a unit is a row.
 pub fn top_k(op: &TopK) -> BackendResult<Stages> {
-    let (logits, ids) = (
-        Tensor::<f32>::new(&op.logits)?,
-        Tensor::<u32>::new(&op.ids)?,
-    );
+    let (logits, ids) = (Tensor::<f32>::new(&op.logits)?, Tensor::<u32>::new(&op.ids)?);
     let logprobs = Tensor::<f32>::new(&op.logprobs)?;
-    let stage = Stage::new(
-        ids.rows(),
-        ids.rows() * logits.width(),
-        move |context, m| {
-            // SAFETY: a unit owns its rows of the outputs; logits are only read.
-            let (logits, ids, logprobs) =
-                unsafe { (logits.row(m), ids.row_mut(m), logprobs.row_mut(m)) };
-            context.isa.run(Best { logits, ids });
-            let log_sum_exp = context.isa.run(Reduce(logits)).log_sum_exp;
-            for (logprob, &id) in logprobs.iter_mut().zip(ids.iter()) {
-                *logprob = (f64::from(logits[id as usize]) - log_sum_exp) as f32;
-            }
-            Ok(())
-        },
-    );
+    let stage = Stage::new(ids.rows(), ids.rows() * logits.width(), move |context, m| {
+        // SAFETY: a unit owns its rows of the outputs; logits are only read.
+        let (logits, ids, logprobs) =
+            unsafe { (logits.row(m), ids.row_mut(m), logprobs.row_mut(m)) };
+        context.isa.run(Best { logits, ids });
+        let log_sum_exp = context.isa.run(Reduce(logits)).log_sum_exp;
+        for (logprob, &id) in logprobs.iter_mut().zip(ids.iter()) {
+            *logprob = (f64::from(logits[id as usize]) - log_sum_exp) as f32;
+        }
+        Ok(())
+    });
     Ok(stage.into())
 }

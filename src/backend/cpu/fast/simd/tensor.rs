@@ -39,9 +39,7 @@ impl<T: bytemuck::Pod> Tensor<T> {
     /// # Panics
     /// If elements of `T` do not tile the view's rows.
     pub fn new(view: &View) -> BackendResult<Self> {
-        let memory = view
-            .buffer
-            .memory::<HostMemory>(view.buffer.device(), "cpu")?;
+        let memory = view.buffer.memory::<HostMemory>(view.buffer.device(), "cpu")?;
         let (size, element) = (view.dtype.size(), size_of::<T>());
         let (width, stride) = (view.shape.row_elements() * size, view.row_stride * size);
         let fits = view.end().is_some_and(|end| end <= view.buffer.bytes());
@@ -89,10 +87,7 @@ impl<T: bytemuck::Pod> Tensor<T> {
     /// The buffer lives, and nobody writes the view during `'a`.
     #[inline(always)]
     pub unsafe fn dense<'a>(self) -> &'a [T] {
-        assert!(
-            self.rows <= 1 || self.stride == self.width,
-            "rows have gaps"
-        );
+        assert!(self.rows <= 1 || self.stride == self.width, "rows have gaps");
         // SAFETY: without gaps the rows are one range of the buffer.
         unsafe { slice::from_raw_parts(self.base, self.rows * self.width) }
     }
@@ -103,13 +98,8 @@ impl<T: bytemuck::Pod> Tensor<T> {
     /// The buffer lives, and nobody else reads or writes these elements during `'a`.
     #[inline(always)]
     pub unsafe fn part_mut<'a>(self, i: usize, first: usize, count: usize) -> &'a mut [T] {
-        let in_row = first
-            .checked_add(count)
-            .is_some_and(|end| end <= self.width);
-        assert!(
-            i < self.rows && in_row,
-            "columns {first}+{count} of row {i}"
-        );
+        let in_row = first.checked_add(count).is_some_and(|end| end <= self.width);
+        assert!(i < self.rows && in_row, "columns {first}+{count} of row {i}");
         // SAFETY: the elements are in the buffer; the caller vouches for the rest.
         unsafe { slice::from_raw_parts_mut(self.base.add(i * self.stride + first), count) }
     }

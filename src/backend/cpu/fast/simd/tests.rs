@@ -46,10 +46,7 @@ fn view(b: &dyn Backend, dtype: DType, dims: &[usize], bytes: &[u8]) -> View {
         bytes: (shape.elements() * dtype.size()) as u64,
         usage: Usage::Scratch,
     };
-    let view = b
-        .alloc(&desc)
-        .and_then(|buffer| buffer.view(0, dtype, shape))
-        .expect("fits");
+    let view = b.alloc(&desc).and_then(|buffer| buffer.view(0, dtype, shape)).expect("fits");
     if !bytes.is_empty() {
         b.write(&view, bytes).expect("fits");
     }
@@ -66,9 +63,7 @@ fn words(b: &dyn Backend, dims: &[usize], x: &[u32]) -> View {
 
 fn run(b: &dyn Backend, recorder: Recorder, out: &View) -> Vec<u32> {
     let work = b.prepare(&recorder.finish()).expect("supported");
-    let ticket = b
-        .submit(&work, std::slice::from_ref(out))
-        .expect("own work");
+    let ticket = b.submit(&work, std::slice::from_ref(out)).expect("own work");
     b.finish(ticket, Wait::Park).expect("runs").to_vec(0)
 }
 
@@ -81,15 +76,9 @@ fn agree(tolerance: f32, on: impl Fn(&dyn Backend) -> Vec<u32>) -> Vec<u32> {
     for (name, bits) in results {
         for (i, (bits, wanted)) in bits.iter().zip(&oracle).enumerate() {
             let (x, wanted) = (f32::from_bits(*bits), f32::from_bits(*wanted));
-            assert!(
-                (x - wanted).abs() <= tolerance,
-                "{name}: element {i} is {x}, wanted {wanted}"
-            );
+            assert!((x - wanted).abs() <= tolerance, "{name}: element {i} is {x}, wanted {wanted}");
         }
-        assert!(
-            first.as_ref().is_none_or(|first| *first == bits),
-            "{name} differs in bits"
-        );
+        assert!(first.as_ref().is_none_or(|first| *first == bits), "{name} differs in bits");
         first = Some(bits);
     }
     first.expect("there is a fast device")
@@ -103,29 +92,15 @@ fn product(
     then: Then,
 ) -> Vec<u32> {
     let mut file = vec![];
-    format
-        .quantize(&noise(n * k, 7), &mut file)
-        .expect("K suits the format");
+    format.quantize(&noise(n * k, 7), &mut file).expect("K suits the format");
     let layout = Layout::new(format, n, k).expect("K suits the format");
     let packed = repack(&layout, &file).expect("sizes fit");
-    let w = Weight {
-        layout,
-        data: view(b, DType::U8, &[layout.bytes], &packed),
-    };
+    let w = Weight { layout, data: view(b, DType::U8, &[layout.bytes], &packed) };
     let x = floats(b, &[m, k], &noise(64 * k, 3)[..m * k]);
     let y = floats(b, &[m, n], &noise(64 * n, 5)[..m * n]);
     let bias = Some(floats(b, &[n], &noise(n, 9)));
     let mut recorder = Recorder::new();
-    recorder
-        .push(QMatMul {
-            w,
-            x,
-            y: y.clone(),
-            bias,
-            then,
-            activations,
-        })
-        .expect("shapes fit");
+    recorder.push(QMatMul { w, x, y: y.clone(), bias, then, activations }).expect("shapes fit");
     run(b, recorder, &y)
 }
 
@@ -167,13 +142,8 @@ fn attention(b: &dyn Backend, format: KvFormat, d: usize, window: usize) -> Vec<
     };
     let pages_view = || view(b, dtype, &[slots, g, d], &[]);
     let scales = || q8.then(|| view(b, DType::F16, &[slots, g, d / 32], &[]));
-    let cache = KvLayer {
-        format,
-        k: pages_view(),
-        v: pages_view(),
-        k_scale: scales(),
-        v_scale: scales(),
-    };
+    let cache =
+        KvLayer { format, k: pages_view(), v: pages_view(), k_scale: scales(), v_scale: scales() };
     let all: Vec<u32> = (0..slots as u32).collect();
     let mut recorder = Recorder::new();
     let write = KvWrite {
@@ -188,13 +158,7 @@ fn attention(b: &dyn Backend, format: KvFormat, d: usize, window: usize) -> Vec<
     let slot = |p: u32| table[p as usize / page_slots] * page_slots as u32 + p % page_slots as u32;
     let mut path_slots: Vec<u32> = (0..50).map(|i| i * 3).collect();
     (0..10).for_each(|i| path_slots[20 + i] = slot(290 + i as u32));
-    let q = [
-        noise(h * d, 4),
-        noise(h * d, 6),
-        noise(h * d, 6),
-        noise(h * d, 8),
-        noise(h * d, 10),
-    ];
+    let q = [noise(h * d, 4), noise(h * d, 6), noise(h * d, 6), noise(h * d, 8), noise(h * d, 10)];
     let out = floats(b, &[5, h, d], &vec![9.0; 5 * h * d]);
     let op = TreeAttention {
         q: floats(b, &[5, h, d], &q.concat()),
@@ -221,15 +185,8 @@ fn attention_agrees_and_a_path_equals_its_prefix() {
     for format in [KvFormat::F32, KvFormat::F16, KvFormat::Q8_0] {
         for (d, window) in [(32, 0), (96, 0), (32, 40)] {
             let bits = agree(1e-5, |b| attention(b, format, d, window));
-            assert_eq!(
-                bits[6 * d..12 * d],
-                bits[12 * d..18 * d],
-                "rows 1 and 2 see the same"
-            );
-            assert!(
-                bits[24 * d..].iter().all(|&x| x == 0),
-                "a row that sees nothing is zero"
-            );
+            assert_eq!(bits[6 * d..12 * d], bits[12 * d..18 * d], "rows 1 and 2 see the same");
+            assert!(bits[24 * d..].iter().all(|&x| x == 0), "a row that sees nothing is zero");
         }
     }
     agree(1e-5, |b| attention(b, KvFormat::F16, 20, 0));
@@ -243,12 +200,7 @@ fn statistics_agree() {
             let out = words(b, &[2, 4], &[0; 8]);
             let mut recorder = Recorder::new();
             let logits = floats(b, &[2, v], &logits);
-            recorder
-                .push(RowStats {
-                    logits,
-                    out: out.clone(),
-                })
-                .expect("shapes fit");
+            recorder.push(RowStats { logits, out: out.clone() }).expect("shapes fit");
             let mut bits = run(b, recorder, &out);
             // Ids are compared as numbers.
             for i in [1, 5] {
@@ -273,10 +225,7 @@ fn exponentials_are_close_everywhere() {
             let x = i as f32 * 0.01 + 0.003;
             let (got, wanted) = (isa.run(Exp(x)), f64::from(x).exp());
             let error = (f64::from(got) / wanted - 1.0).abs();
-            assert!(
-                error < 2.5e-7,
-                "{isa:?}: exp({x}) is {got}, off by {error:e}"
-            );
+            assert!(error < 2.5e-7, "{isa:?}: exp({x}) is {got}, off by {error:e}");
         }
         assert!(isa.run(Exp(f32::NAN)).is_nan());
         assert!(isa.run(Exp(f32::NEG_INFINITY)) < 2e-38);
