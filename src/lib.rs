@@ -4,7 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`format`] | bytes on disk: GGUF, safetensors |
+//! | [`mod@format`] | bytes on disk: GGUF, safetensors |
 //! | [`quant`] | weight formats and the packed layout all backends read |
 //! | [`text`] | tokenizer, chat templates, streaming detokeniser |
 //! | [`sample`] | sampler chain and keyed noise |

@@ -2,7 +2,7 @@
 //! together.
 //!
 //! [`simd`] has the kernels, one file per family of ops as in [`crate::ops`]; an op becomes
-//! [`simd::stage::Stages`], a recording a [`plan::FastPlan`], and a [`team::Team`] runs it. No sum is split
+//! [`simd::stage::Stages`], a recording a `plan::FastPlan`, and a `team::Team` runs it. No sum is split
 //! among threads and none depends on the number of rows, so a row has the same bits at any M, for
 //! any number of threads, and with any instruction set.
 

@@ -80,7 +80,10 @@ impl FastPlan {
         // SAFETY: (of both `run`s) the recording keeps the views alive, the device is held, and the
         // steps run each unit once, a stage after the stages before it.
         let unit = |context: &Context, (op, stage): &(usize, Stage), unit: usize| {
-            failure.catch(*op, || unsafe { stage.run(context, unit) });
+            failure.catch(*op, || {
+                // SAFETY: as said above.
+                unsafe { stage.run(context, unit) }
+            });
         };
         let alone = |context: &Context, stages: Range<usize>| {
             for stage in &self.stages[stages] {

@@ -413,8 +413,8 @@ impl Kernel for LoadChunk<'_> {
         let Self { op, g, row, chunk, span, keys, values } = self;
         let d = op.padded_d;
         let mut slots = [0; CHUNK];
-        for i in span.0..span.1 {
-            slots[i] = op.slot(row, g, chunk + i)?;
+        for (i, slot) in slots.iter_mut().enumerate().take(span.1).skip(span.0) {
+            *slot = op.slot(row, g, chunk + i)?;
         }
         for j in (0..d).step_by(LANES) {
             let (first, count) = (g * op.d + j, op.d - j);

@@ -1,5 +1,6 @@
 //! [`Simd`] in AVX2 with FMA, and optionally AVX-VNNI: two registers are one vector.
 
+#[allow(clippy::wildcard_imports, reason = "dozens of intrinsics under their vendor names")]
 use std::arch::x86_64::*;
 
 use super::{Kernel, Lanes, Simd};

@@ -3,6 +3,7 @@
 //! AMX is never used: processors report it where the system does not grant its state, and code that
 //! believes them dies.
 
+#[allow(clippy::wildcard_imports, reason = "dozens of intrinsics under their vendor names")]
 use std::arch::x86_64::*;
 
 use super::{Kernel, Lanes, Simd};

@@ -13,7 +13,7 @@ pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     let f = s.float(n);
     // ln 2 in two parts, the first with few enough bits that `f` times it is exact (Cephes expf).
-    let r = s.fma(f, s.splat(-0.693_359_375), x);
+    let r = s.fma(f, s.splat(-0.693_359_4), x);
     let r = s.fma(f, s.splat(2.121_944_4e-4), r);
     let mut p = s.splat(1.987_569_1e-4);
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {

@@ -58,10 +58,10 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
     let pack_panels = Arc::clone(&panels);
     let pack_stage = Stage::new(panels.len(), m * k / 4, move |context, unit| {
         let panel = pack_panels[unit];
-        // SAFETY: panels are disjoint parts of the scratch memory.
         match pack {
             Pack::Q8 { fold, halves } => {
                 let (first, count) = (panel.at * row_bytes, panel.width * k / BLOCK);
+                // SAFETY: panels are disjoint parts of the scratch memory.
                 let out = unsafe { context.scratch.part::<Block>(first, count) };
                 let fold = match fold {
                     Fold::Offset(offset) if layout.format == QuantFormat::Q8_0 => {
@@ -73,6 +73,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
             }
             Pack::F32 => {
                 let (first, count) = (panel.at * row_bytes, panel.width * k);
+                // SAFETY: panels are disjoint parts of the scratch memory.
                 let out = unsafe { context.scratch.part::<f32>(first, count) };
                 PackF32 { x, panel, out }.run();
             }

@@ -143,6 +143,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The lanes' bits.
     fn bits(self, a: Self::F) -> Self::I;
     /// The lanes' bits as f32.
+    #[expect(clippy::wrong_self_convention, reason = "self is the instruction set")]
     fn from_bits(self, a: Self::I) -> Self::F;
     /// The low 16 bits of each lane as f16; the high ones do not matter.
     fn half(self, a: Self::I) -> Self::F;

@@ -1,5 +1,6 @@
 //! [`Simd`] in NEON, which every 64-bit Arm has: four registers are one vector.
 
+#[allow(clippy::wildcard_imports, reason = "dozens of intrinsics under their vendor names")]
 use std::arch::aarch64::*;
 
 use super::{Kernel, Lanes, Simd, portable::outlined};

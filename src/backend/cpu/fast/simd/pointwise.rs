@@ -39,7 +39,7 @@ impl Kernel for GateRow<'_> {
     }
 }
 
-const SQRT_2_OVER_PI: f32 = 0.797_884_56;
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 
 /// Stages of [`GateMul`]: a unit is a row.
 pub fn gate_mul(op: &GateMul) -> BackendResult<Stages> {
@@ -132,7 +132,7 @@ pub fn gather_rows(op: &GatherRows) -> BackendResult<Stages> {
     Ok(stage.into())
 }
 
-/// Stages of [`Copy`]: a unit is a row.
+/// Stages of `Copy`: a unit is a row.
 pub fn copy(op: &Copy) -> BackendResult<Stages> {
     let (src, dst) = (Tensor::<u32>::new(&op.src)?, Tensor::<u32>::new(&op.dst)?);
     let stage = Stage::new(dst.rows(), dst.rows() * dst.width() / 8, move |_, m| {
