@@ -25,6 +25,8 @@ const CHUNK: usize = 64;
 const SPAN: usize = 256;
 /// Rows of a unit: the more, the rarer a chunk is unpacked.
 const ROWS: usize = 16;
+/// Rows of a unit at least, where more units would keep threads busier.
+const MIN_ROWS: usize = 4;
 /// Queries that share the loads of keys and values.
 const TILE: usize = 4;
 /// Vectors of a head that stay in registers at once.
@@ -71,7 +73,7 @@ struct Sight {
 const STATE: usize = 2;
 
 impl Attention {
-    fn new(op: &TreeAttention) -> BackendResult<Self> {
+    fn new(op: &TreeAttention, threads: usize) -> BackendResult<Self> {
         let [_, groups, d] = op.cache.dims();
         let m = op.q.shape.dim(0);
         Ok(Self {
@@ -92,7 +94,7 @@ impl Attention {
             padded_d: d.next_multiple_of(LANES),
             groups,
             heads_per_group: op.q.shape.dim(1) / groups,
-            rows_per_unit: ROWS.min(m.max(1)),
+            rows_per_unit: (m * groups).div_ceil(UNITS_PER_THREAD * threads).clamp(MIN_ROWS, ROWS),
             spans: op.max_context.div_ceil(SPAN).max(1),
         })
     }
@@ -570,7 +572,11 @@ fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut [f32]) -> 
     let max = s.largest(max);
     let seen = state[1] != 0.0;
     let max = if seen && state[0] > max { state[0] } else { max };
-    let kept = if seen { exp_one(s, state[0] - max) } else { 0.0 };
+    let kept = match (seen, state[0] == max) {
+        (true, true) => 1.0,
+        (true, false) => exp_one(s, state[0] - max),
+        (false, _) => 0.0,
+    };
     for scores in scores.chunks_exact_mut(LANES) {
         let weights = math::exp(s, s.sub(math::load(s, scores), s.splat(max)));
         math::store(s, weights, scores);
@@ -670,7 +676,7 @@ impl Kernel for Merge<'_> {
 /// would not keep `threads` threads busy.
 pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stages> {
     let (m, context) = (op.q.shape.dim(0), op.max_context);
-    let op = Arc::new(Attention::new(op)?);
+    let op = Arc::new(Attention::new(op, threads)?);
     let (blocks, local_bytes) = (op.row_blocks() * op.groups, op.local_len() * size_of::<f32>());
     let local_bytes = local_bytes.next_multiple_of(Scratch::ALIGN);
     let seen = if op.window > 0 { context.min(op.window) } else { context };

@@ -37,11 +37,39 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Asks for block `b`'s share of the planes to be brought to the first-level cache; `blocks` is
+    /// the group's number of blocks. Hardware stops prefetching at each page of 4 KiB, which is less
+    /// than a group.
+    #[inline(always)]
+    pub fn prefetch(&self, b: usize, blocks: usize) {
+        for plane in [self.codes, self.high] {
+            let words = plane.len() / blocks;
+            for word in plane.iter().skip(b * words).take(words) {
+                prefetch(word);
+            }
+        }
+        if let Some(scales) = self.scale_halves.get(b * self.scale_halves.len() / blocks) {
+            prefetch(scales);
+        }
+    }
+
     /// Words of the codes plane.
     #[inline(always)]
     pub fn codes(&self) -> &'a [Lanes<u32>] {
         self.codes
     }
+}
+
+#[inline(always)]
+fn prefetch<T>(line: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and is part of every x86-64.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// Factors and minima of a block's two halves; equal unless [`Decode::HALVES`].

@@ -1,6 +1,6 @@
 //! Input rows of a matrix product, in the order in which the kernels read them.
 //!
-//! Rows are cut into *panels* of 1, 4 or 16, and a panel interleaves its rows block by block, so
+//! Rows are cut into *panels* of 1, 4, 8 or 16, and a panel interleaves its rows block by block, so
 //! that a kernel reads one stream at constant displacements. How rows are cut depends on M, but a
 //! row's own numbers and the order of its sum do not.
 
@@ -14,24 +14,22 @@ pub struct Panel {
     pub first: usize,
     /// Rows that exist.
     pub rows: usize,
-    /// Rows with padding: 1, 4 or 16, at most the widest tile.
+    /// Rows with padding: 1, 4, 8 or 16, at most the widest tile.
     pub width: usize,
     /// Rows of earlier panels, with their padding.
     pub at: usize,
 }
 
 impl Panel {
-    /// Cuts `m` rows into panels of at most `widest` rows, a power of four. A panel is padded where
+    /// Cuts `m` rows into panels of at most `widest` rows. A panel is padded where
     /// at most a quarter of it is padding; a pass over the weights costs more than that.
     pub fn cut(m: usize, widest: usize) -> Vec<Self> {
         let mut panels = vec![];
         let (mut first, mut at) = (0, 0);
         while first < m {
             let left = m - first;
-            let mut width = widest;
-            while width > 1 && 4 * left < 3 * width {
-                width /= 4;
-            }
+            let fits = |width: &usize| *width <= widest && 4 * left >= 3 * width;
+            let width = [16, 8, 4].into_iter().find(fits).unwrap_or(1);
             let rows = left.min(width);
             panels.push(Self { first, rows, width, at });
             first += rows;
@@ -168,7 +166,7 @@ mod tests {
                 for p in &panels {
                     assert_eq!((p.first, p.at), (first, at));
                     assert!(
-                        p.rows <= p.width && p.width <= widest && [1, 4, 16].contains(&p.width)
+                        p.rows <= p.width && p.width <= widest && [1, 4, 8, 16].contains(&p.width)
                     );
                     (first, at) = (first + p.rows, at + p.width);
                 }
@@ -176,7 +174,7 @@ mod tests {
                 assert!(at <= m + 4);
             }
         }
-        assert_eq!(Panel::cut(7, 16).len(), 2);
+        assert_eq!(Panel::cut(7, 16).len(), 1);
         assert_eq!(Panel::cut(512, 16).len(), 32);
     }
 }

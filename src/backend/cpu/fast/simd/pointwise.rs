@@ -84,13 +84,37 @@ impl Kernel for RopeRow<'_> {
                     }
                 }
                 RopeStyle::Interleaved => {
-                    let pairs = head.as_chunks_mut::<2>().0;
-                    for ([a, b], (&c, &sn)) in pairs.iter_mut().zip(self.cos.iter().zip(self.sin)) {
-                        (*a, *b) = (*a * c - *b * sn, *a * sn + *b * c);
+                    let pairs = &mut head.as_chunks_mut::<2>().0[..half];
+                    let (full, tail) = pairs.as_chunks_mut::<LANES>();
+                    let split = full.len() * LANES;
+                    let (cos, cos_tail) = self.cos.split_at(split);
+                    let (sin, sin_tail) = self.sin.split_at(split);
+                    let cs = cos.chunks_exact(LANES).zip(sin.chunks_exact(LANES));
+                    for (pairs, (c, sn)) in full.iter_mut().zip(cs) {
+                        rotate(s, pairs, math::load(s, c), math::load(s, sn));
                     }
+                    let mut pairs = [[0.0; 2]; LANES];
+                    pairs[..tail.len()].copy_from_slice(tail);
+                    rotate(s, &mut pairs, math::load(s, cos_tail), math::load(s, sin_tail));
+                    tail.copy_from_slice(&pairs[..tail.len()]);
                 }
             }
         }
+    }
+}
+
+/// Rotates sixteen neighbouring pairs.
+#[inline(always)]
+fn rotate<S: Simd>(s: S, pairs: &mut [[f32; 2]; LANES], cos: S::F, sin: S::F) {
+    let (mut a, mut b) = ([0.0; LANES], [0.0; LANES]);
+    for i in 0..LANES {
+        (a[i], b[i]) = (pairs[i][0], pairs[i][1]);
+    }
+    let (x, y) = (s.load(&a), s.load(&b));
+    s.store(s.sub(s.mul(x, cos), s.mul(y, sin)), &mut a);
+    s.store(s.add(s.mul(x, sin), s.mul(y, cos)), &mut b);
+    for i in 0..LANES {
+        pairs[i] = [a[i], b[i]];
     }
 }
 

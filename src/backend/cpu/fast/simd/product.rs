@@ -89,6 +89,7 @@ impl<D: Decode> Kernel for TypedQ8<'_, D> {
             let x = &p.x[panel.at * blocks..][..panel.width * blocks];
             match panel.width {
                 16 if S::TILE >= 16 => p.panel::<S, D, 16>(s, panel, x),
+                8 if S::TILE >= 8 => p.panel::<S, D, 8>(s, panel, x),
                 4 if S::TILE >= 4 => p.panel::<S, D, 4>(s, panel, x),
                 width => {
                     debug_assert_eq!(width, 1, "panels are cut for the instruction set");
@@ -104,7 +105,9 @@ impl ProductQ8<'_> {
     fn panel<S: Simd, D: Decode, const T: usize>(&self, s: S, panel: &Panel, x: &[Block]) {
         let (x, _) = x.as_chunks::<T>();
         for g in self.groups.0..self.groups.1 {
-            let acc = tile_q8::<S, D, T>(s, &Group::new(self.layout, self.weight, g), x);
+            let group = Group::new(self.layout, self.weight, g);
+            let next = Group::new(self.layout, self.weight, (g + 1).min(self.groups.1 - 1));
+            let acc = tile_q8::<S, D, T>(s, &group, &next, x);
             for (t, acc) in acc.into_iter().enumerate().take(panel.rows) {
                 self.finish.store(s, panel.first + t, g, acc);
             }
@@ -113,32 +116,60 @@ impl ProductQ8<'_> {
 }
 
 #[inline(always)]
-fn tile_q8<S: Simd, D: Decode, const T: usize>(s: S, g: &Group<'_>, x: &[[Block; T]]) -> [S::F; T] {
+fn tile_q8<S: Simd, D: Decode, const T: usize>(
+    s: S,
+    g: &Group<'_>,
+    next: &Group<'_>,
+    x: &[[Block; T]],
+) -> [S::F; T] {
+    let blocks = x.len();
     let mut acc = [s.splat(0.0); T];
     for (b, x) in x.iter().enumerate() {
+        next.prefetch(b, blocks);
         let mut q = D::quads(s, g, b);
         if D::BITS == 8 && S::BIAS8 != 0 {
             // Adding 128 to a signed byte flips its top bit.
             q = map!(8, q in q => s.xor(q, s.splat_int(0x8080_8080_u32 as i32)));
         }
         let scales = D::scales(s, g, b);
-        for (acc, x) in acc.iter_mut().zip(x) {
-            let d = s.splat(x.scale);
-            let start = if D::MINIMA { [0; 2] } else { [x.fold[0] as i32, x.fold[1] as i32] };
-            let low = s.dot4(D::BITS, s.splat_int(start[0]), [q[0], q[1], q[2], q[3]], &x.codes[0]);
-            let start = if D::HALVES { s.splat_int(start[1]) } else { low };
-            let high = s.dot4(D::BITS, start, [q[4], q[5], q[6], q[7]], &x.codes[1]);
-            if D::HALVES {
-                *acc = s.fma(s.mul(s.float(low), d), scales.a[0], *acc);
-            }
-            *acc = s.fma(s.mul(s.float(high), d), scales.a[1], *acc);
-            if D::MINIMA {
-                *acc = s.fma(s.splat(f32::from_bits(x.fold[0])), scales.m[0], *acc);
-            }
-            if D::MINIMA && D::HALVES {
-                *acc = s.fma(s.splat(f32::from_bits(x.fold[1])), scales.m[1], *acc);
-            }
+        let block = Codes { quads: q, scales };
+        // Spelt out: a loop of sixteen is not unrolled and would keep its accumulators in memory.
+        macro_rules! rows {
+            ($($t:literal)+) => {$(
+                if $t < T {
+                    acc[$t] = add_block::<S, D>(s, &block, &x[$t], acc[$t]);
+                }
+            )+};
         }
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    }
+    acc
+}
+
+/// A block of sixteen rows of weights, in registers.
+struct Codes<S: Simd> {
+    quads: [S::I; 8],
+    scales: decode::Scales<S::F>,
+}
+
+/// `acc` plus one block's products with one row.
+#[inline(always)]
+fn add_block<S: Simd, D: Decode>(s: S, w: &Codes<S>, x: &Block, acc: S::F) -> S::F {
+    let (q, mut acc) = (&w.quads, acc);
+    let d = s.splat(x.scale);
+    let start = if D::MINIMA { [0; 2] } else { [x.fold[0] as i32, x.fold[1] as i32] };
+    let low = s.dot4(D::BITS, s.splat_int(start[0]), [q[0], q[1], q[2], q[3]], &x.codes[0]);
+    let start = if D::HALVES { s.splat_int(start[1]) } else { low };
+    let high = s.dot4(D::BITS, start, [q[4], q[5], q[6], q[7]], &x.codes[1]);
+    if D::HALVES {
+        acc = s.fma(s.mul(s.float(low), d), w.scales.a[0], acc);
+    }
+    acc = s.fma(s.mul(s.float(high), d), w.scales.a[1], acc);
+    if D::MINIMA {
+        acc = s.fma(s.splat(f32::from_bits(x.fold[0])), w.scales.m[0], acc);
+    }
+    if D::MINIMA && D::HALVES {
+        acc = s.fma(s.splat(f32::from_bits(x.fold[1])), w.scales.m[1], acc);
     }
     acc
 }
