@@ -69,7 +69,35 @@ struct Report<'a> {
     decode: Option<Speed>,
     verify_depth: usize,
     verify: Vec<Verify>,
+    /// Of one decode step; absent where the device does not count.
+    step: Option<Step>,
     memory_bytes: u64,
+}
+
+/// What one decode step asks of the device.
+#[derive(Serialize)]
+struct Step {
+    dispatches: u64,
+    submissions: u64,
+    readbacks: u64,
+}
+
+/// Counts over a prompt step and one decode step, less those over the prompt step alone.
+fn count_step(engine: &mut Engine, depth: usize) -> crate::Result<Option<Step>> {
+    let mut over = |tokens| -> crate::Result<[u64; 3]> {
+        let before = engine.stats();
+        engine.time_decode(depth, tokens)?;
+        let after = engine.stats();
+        Ok([
+            after.dispatches - before.dispatches,
+            after.submissions - before.submissions,
+            after.readbacks - before.readbacks,
+        ])
+    };
+    let (none, one) = (over(0)?, over(1)?);
+    let [dispatches, submissions, readbacks] =
+        std::array::from_fn(|i| one[i].saturating_sub(none[i]));
+    Ok((submissions > 0).then_some(Step { dispatches, submissions, readbacks }))
 }
 
 pub(super) fn main(args: &low::Bench, term: &Term) -> anyhow::Result<ExitCode> {
@@ -130,7 +158,9 @@ fn measure<'a>(
         let base = *base.get_or_insert(time.median_ms);
         verify.push(Verify { rows, time, relative: time.median_ms / base });
     }
+    let step = count_step(engine, args.depth)?;
     Ok(Report {
+        step,
         schema: 1,
         model: engine.name(),
         device: engine.adapter().to_string(),
@@ -173,6 +203,12 @@ fn markdown(report: &Report<'_>) -> String {
             verify.time.mean_ms,
             verify.time.stddev_ms,
             verify.relative
+        ));
+    }
+    if let Some(step) = &report.step {
+        text.push_str(&format!(
+            "\nA decode step: {} dispatches, {} submissions, {} readbacks.\n",
+            step.dispatches, step.submissions, step.readbacks
         ));
     }
     text

@@ -7,7 +7,7 @@ use std::{
 
 use super::{DeviceSpec, open_device};
 use crate::{
-    backend::{AdapterKind, AdapterReport, Backend, MemoryUse},
+    backend::{AdapterKind, AdapterReport, Backend, MemoryUse, Stats},
     error::{Error, Result},
     format::ModelSource,
     kv::Sequence,
@@ -116,6 +116,11 @@ impl Engine {
     /// Memory on the device.
     pub fn memory(&self) -> MemoryUse {
         self.backend.memory()
+    }
+
+    /// What the device was asked to do since it was opened; zero where nothing is counted.
+    pub fn stats(&self) -> Stats {
+        self.backend.stats()
     }
 
     /// The tokenizer.
