@@ -15,6 +15,7 @@ use std::{
 
 pub mod gguf;
 mod gguf_config;
+pub mod heads;
 mod hf_config;
 pub mod map;
 mod names;

@@ -1,5 +1,19 @@
 //! Speculation, independent of the device.
+//!
+//! A round starts from a *root*: a token the target has chosen and whose keys are not in the cache
+//! yet. A [`Proposer`] guesses what may follow it as a tree; one forward pass of the target runs the
+//! whole tree; the acceptance rule keeps a path from the root, and the token that the target chooses
+//! behind the path's end, the *bonus*, is the root of the next round. A round without guesses is a
+//! plain step. [`RoundOutcome`] records all of it.
 
+mod draft;
+mod outcome;
+mod propose;
+mod template;
 mod tree;
 
+pub use draft::{Draft, DraftNode, Proposal, Source};
+pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
+pub use propose::{DraftContext, Method, Proposer};
+pub use template::{MAX_NODES, TreeTemplate};
 pub use tree::CandidateTree;

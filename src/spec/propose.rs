@@ -1,0 +1,83 @@
+//! Who guesses tokens.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Proposal, RoundOutcome};
+use crate::error::Result;
+
+/// A way to draft; the names are the values of `--spec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// None: one token a step.
+    Plain,
+    /// Heads on the target's last hidden state (arXiv 2401.10774, 2402.05109).
+    Medusa,
+    /// Repeated n-grams of prompt, output or documents (arXiv 2304.04487).
+    Lookup,
+    /// Retrieval from a datastore (arXiv 2311.08252).
+    Rest,
+    /// A smaller model (arXiv 2211.17192).
+    Draft,
+    /// Whichever of these promises most in each round.
+    Auto,
+}
+
+impl Method {
+    /// All, in the order of the help text.
+    pub const ALL: [Self; 6] =
+        [Self::Plain, Self::Medusa, Self::Lookup, Self::Rest, Self::Draft, Self::Auto];
+
+    /// Name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Medusa => "medusa",
+            Self::Lookup => "lookup",
+            Self::Rest => "rest",
+            Self::Draft => "draft",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// What a proposer may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct DraftContext<'a> {
+    /// Every token so far: prompt, answer, and last the root of the round.
+    pub ids: &'a [u32],
+    /// How many of them are the prompt.
+    pub prompt: usize,
+    /// Most nodes of the tree with the root, at least 1.
+    pub max_nodes: usize,
+    /// Most edges between the root and a node.
+    pub max_depth: usize,
+}
+
+impl DraftContext<'_> {
+    /// The token every draft starts from.
+    ///
+    /// # Panics
+    /// If there are no tokens; the driver always has the root.
+    pub fn root(&self) -> u32 {
+        *self.ids.last().expect("a context ends with its root")
+    }
+}
+
+/// Guesses tokens. A guess never changes the text, only the time it takes.
+pub trait Proposer: Send {
+    /// Which method this is.
+    fn method(&self) -> Method;
+
+    /// Forgets what belongs to the last generation; called before the first round of the next.
+    fn begin(&mut self, prompt: &[u32]) -> Result<()>;
+
+    /// Candidates behind the last of `context.ids`.
+    ///
+    /// # Errors
+    /// Only those of a device or a file; having no guess is a draft of the root alone.
+    fn propose(&mut self, context: &DraftContext<'_>) -> Result<Proposal>;
+
+    /// Learns what became of a round, its own or another proposer's.
+    fn observe(&mut self, outcome: &RoundOutcome);
+}
