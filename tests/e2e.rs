@@ -141,11 +141,101 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn a_batch_gives_each_sequence_what_it_gets_alone() {
+    let lengths = [1, 30, 31, 32, 70, 127, 128, 3, 90];
+    for device in devices() {
+        for tiny in [Tiny::llama(QuantFormat::Q4_1), Tiny::of("gemma3")] {
+            let mut model = tiny.load(&device, KvFormat::F16, 2048);
+            let start = |model: &mut Model| {
+                let mut all: Vec<Sequence> = Vec::new();
+                for (i, &len) in lengths.iter().enumerate() {
+                    let mut sequence = Sequence::new(model.pool());
+                    prefill(model, &mut sequence, &ids(len, i as u64), Want::Nothing);
+                    all.push(sequence);
+                }
+                all
+            };
+            let (mut together, mut alone) = (start(&mut model), start(&mut model));
+            for round in 0..5 {
+                let tokens = ids(lengths.len(), 100 + round);
+                let mut all: Vec<&mut Sequence> = together.iter_mut().collect();
+                let output = model.batch_decode(&mut all, &tokens, Want::AllLogits);
+                let output = output.expect("it fits");
+                let logits = output.logits.expect("asked for");
+                for (i, sequence) in alone.iter_mut().enumerate() {
+                    let one = model.decode(sequence, tokens[i], Want::LastLogits).expect("it fits");
+                    let name = format!("{tiny:?} on {}: round {round}, row {i}", device.name);
+                    assert_eq!(one.stats[0], output.stats[i], "{name}");
+                    let one = one.logits.expect("asked for");
+                    assert_eq!(bits(&one), bits(&logits[i * VOCAB..][..VOCAB]), "{name}");
+                    assert_eq!(sequence.ids(), together[i].ids(), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_run_changes_nothing() {
+    let mut model = Tiny::of("qwen2").load(&reference(), KvFormat::F32, 64);
+    let mut full = Sequence::new(model.pool());
+    prefill(&mut model, &mut full, &ids(64, 1), Want::Nothing);
+    let mut empty = Sequence::new(model.pool());
+    let error = model
+        .batch_decode(&mut [&mut empty, &mut full], &[1, 2], Want::AllStats)
+        .expect_err("there is no page left");
+    assert!(matches!(error, Error::Kv(KvError::Full { .. })), "{error}");
+    assert_eq!((empty.len(), full.len()), (0, 64));
+    for (ids, said) in [(&[1, 2][..], "2 tokens"), (&[VOCAB as u32][..], "vocabulary")] {
+        let error =
+            model.batch_decode(&mut [&mut empty], ids, Want::AllStats).expect_err("ids do not fit");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let error = model.batch_decode(&mut [], &[], Want::Nothing).expect_err("nothing to do");
+    assert!(error.to_string().contains("at least one"), "{error}");
+}
+
+#[test]
+fn hidden_states_are_what_the_output_matrix_reads() {
+    let tiny = Tiny::of("gemma3");
+    let source = tiny.source();
+    let table = source.tensor("token_embd.weight").expect("the table");
+    let table: Vec<f32> = bytemuck::pod_collect_to_vec(table.bytes);
+    for device in devices() {
+        let mut model = tiny.load(&device, KvFormat::F32, 512);
+        let prompt = ids(100, 4);
+        let cancel = AtomicBool::new(false);
+        let mut sequence = Sequence::new(model.pool());
+        let hidden = model.prefill(&mut sequence, &prompt, Want::AllHidden, &cancel);
+        let hidden = hidden.expect("it fits").hidden.expect("asked for");
+        assert_eq!(hidden.len(), prompt.len() * tiny.width);
+        let mut again = Sequence::new(model.pool());
+        let logits = prefill(&mut model, &mut again, &prompt, Want::AllLogits);
+        // 8-bit activations round the hidden state before the product.
+        let bound = if device.activations == Activations::Q8 { 0.05 } else { 1e-4 };
+        for (row, (h, l)) in hidden.chunks(tiny.width).zip(logits.chunks(VOCAB)).enumerate() {
+            for (id, (w, &l)) in table.chunks(tiny.width).zip(l).enumerate().step_by(37) {
+                let want: f32 = h.iter().zip(w).map(|(h, w)| h * w).sum();
+                let name = &device.name;
+                assert!((want - l).abs() < bound, "{name}, row {row}, id {id}: {want} {l}");
+            }
+        }
+        let next = model.batch_decode(&mut [&mut sequence], &[7], Want::AllHidden);
+        let next = next.expect("it fits").hidden.expect("asked for");
+        let mut whole = Sequence::new(model.pool());
+        let ids: Vec<u32> = prompt.iter().copied().chain([7]).collect();
+        let output = model.prefill(&mut whole, &ids, Want::AllHidden, &cancel).expect("it fits");
+        let all = output.hidden.expect("asked for");
+        assert_eq!(bits(&next), bits(&all[100 * tiny.width..]), "{}", device.name);
+    }
+}
+
+#[test]
 fn a_step_is_recorded_as_documented() {
     let device = reference();
     let tiny = Tiny { v_format: QuantFormat::Q8_0, ..Tiny::of("gemma3") };
     let model = tiny.load(&device, KvFormat::F16, 256);
-    let shape = StepShape { rows: 2, context: 256, logits: 1 };
+    let shape = StepShape { rows: 2, context: 256, logits: 1, sequences: 1, hidden: false };
     let recording = model.recording(shape).expect("fits").to_string();
     // The first layer and the head; the layers between differ in names and windows only.
     let shown = recording

@@ -53,6 +53,14 @@ impl Forward<'_> {
         }
         if shape.logits > 0 {
             self.record_head(&mut rec, shape, step)?;
+        } else if shape.hidden {
+            rec.label("hidden");
+            rec.push(RmsNorm {
+                x: buffers.x.clone(),
+                weight: self.weights.output_norm.clone(),
+                y: self.hidden(shape)?,
+                eps: self.config.rms_eps,
+            })?;
         }
         Ok(rec.finish())
     }
@@ -63,6 +71,11 @@ impl Forward<'_> {
             logits: self.scratch.logits.rows(0, shape.logits)?,
             stats: self.scratch.stats.rows(0, shape.logits)?,
         })
+    }
+
+    /// View `[M, D]` f32 of the rows after the final norm, for a shape that wants them.
+    pub fn hidden(&self, shape: StepShape) -> Result<View> {
+        Ok(self.scratch.rows(shape.rows)?.y)
     }
 
     fn record_head(&self, rec: &mut Recorder, shape: StepShape, step: &StepViews) -> Result<()> {

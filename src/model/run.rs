@@ -75,14 +75,18 @@ pub enum Want {
     AllStats,
     /// Statistics and logits of every row.
     AllLogits,
+    /// The hidden state of every row after the final norm, as the output matrix reads it; the
+    /// output matrix itself does not run.
+    AllHidden,
 }
 
 impl Want {
-    fn rows(self) -> LogitRows {
+    pub(super) fn rows(self) -> LogitRows {
         match self {
             Self::Nothing => LogitRows::None,
             Self::LastStats | Self::LastLogits => LogitRows::One,
             Self::AllStats | Self::AllLogits => LogitRows::All,
+            Self::AllHidden => LogitRows::Hidden,
         }
     }
 
@@ -111,6 +115,8 @@ pub struct StepOutput {
     pub stats: Vec<RowStat>,
     /// `V` for each row wanted, if logits were.
     pub logits: Option<Vec<f32>>,
+    /// `D` for each row, if hidden states were wanted.
+    pub hidden: Option<Vec<f32>>,
 }
 
 /// A model on a device.
@@ -132,6 +138,7 @@ struct Step {
     work: Prepared,
     logits: Option<View>,
     stats: Option<View>,
+    hidden: Option<View>,
 }
 
 impl Model {
@@ -209,7 +216,7 @@ impl Model {
     }
 
     /// Appends `ids` to a sequence in chunks of at most [`MAX_CHUNK_ROWS`] rows, or
-    /// [`MAX_TREE_ROWS`] if every row's result is wanted, and commits them.
+    /// [`MAX_TREE_ROWS`] if every row's logits or statistics are wanted, and commits them.
     ///
     /// # Errors
     /// Empty `ids` or ids beyond the vocabulary ([`Error::Invalid`]); a full cache
@@ -223,8 +230,8 @@ impl Model {
         cancel: &AtomicBool,
     ) -> Result<StepOutput> {
         self.check(sequence, ids)?;
-        let all = want.rows() == LogitRows::All;
-        let size = if all { MAX_TREE_ROWS } else { MAX_CHUNK_ROWS };
+        let all = matches!(want.rows(), LogitRows::All | LogitRows::Hidden);
+        let size = if want.rows() == LogitRows::All { MAX_TREE_ROWS } else { MAX_CHUNK_ROWS };
         let mut output = StepOutput::default();
         let mut left = ids;
         while !left.is_empty() {
@@ -241,6 +248,9 @@ impl Model {
             output.stats.extend(step.stats);
             if let Some(logits) = step.logits {
                 output.logits.get_or_insert_default().extend(logits);
+            }
+            if let Some(hidden) = step.hidden {
+                output.hidden.get_or_insert_default().extend(hidden);
             }
             left = rest;
         }
@@ -284,6 +294,44 @@ impl Model {
         let data = StepData::tree(shape, &txn, self.kv.shape.page_slots, &paths);
         let output = self.run(shape, &data, (ids.len(), want))?;
         Ok(TreeStep { output, model: self, txn })
+    }
+
+    /// Appends one token to each of several sequences, in one step, and commits it: `ids[i]` to
+    /// `sequences[i]`. Row `i` of what is wanted has the bits that [`Self::decode`] gives; *last* in
+    /// `want` is the last sequence.
+    ///
+    /// # Errors
+    /// No sequences or more than [`MAX_TREE_ROWS`], not as many ids, a bad id ([`Error::Invalid`]);
+    /// a full cache ([`Error::Kv`]), which leaves all sequences as they were.
+    pub fn batch_decode(
+        &mut self,
+        sequences: &mut [&mut Sequence],
+        ids: &[u32],
+        want: Want,
+    ) -> Result<StepOutput> {
+        if sequences.len() > MAX_TREE_ROWS || sequences.len() != ids.len() {
+            return Err(Error::invalid(format!(
+                "a batch of {} sequences with {} tokens, wanted one each for at most \
+                 {MAX_TREE_ROWS} sequences",
+                sequences.len(),
+                ids.len()
+            )));
+        }
+        for sequence in sequences.iter() {
+            self.check(sequence, ids)?;
+        }
+        let mut txns = Vec::with_capacity(ids.len());
+        for (sequence, id) in sequences.iter_mut().zip(ids) {
+            txns.push(KvTxn::stage(sequence, std::slice::from_ref(id))?);
+        }
+        let end = txns.iter().map(|txn| txn.prefix() + 1).max();
+        let end = end.ok_or_else(|| Error::invalid("a step needs at least one token"))?;
+        let shape = StepShape::covering(ids.len(), end, self.kv.shape.slots(), want.rows());
+        let shape = shape.batched();
+        let data = StepData::batch(shape, &txns, self.kv.shape.page_slots);
+        let output = self.run(shape, &data, (ids.len(), want))?;
+        txns.into_iter().for_each(KvTxn::commit_all);
+        Ok(output)
     }
 
     /// Keeps the first `len` positions of a sequence.
@@ -347,7 +395,8 @@ impl Model {
                 _ => Some(self.forward().outputs(shape)?),
             };
             let (logits, stats) = outputs.map(|o| (o.logits, o.stats)).unzip();
-            self.steps.insert(shape, Step { work, logits, stats });
+            let hidden = shape.hidden.then(|| self.forward().hidden(shape)).transpose()?;
+            self.steps.insert(shape, Step { work, logits, stats, hidden });
         }
         Ok(&self.steps[&shape])
     }
@@ -363,24 +412,24 @@ impl Model {
         let backend = self.backend.clone();
         backend.write(&state, bytemuck::cast_slice(data.words()))?;
         let step = self.step(shape)?;
-        let count = rows.min(shape.logits);
-        let first = |view: &Option<View>| -> BackendResult<Option<View>> {
+        let first = |view: &Option<View>, count: usize| -> BackendResult<Option<View>> {
             view.as_ref().map(|v| v.rows(0, count)).transpose()
         };
-        let mut reads: Vec<View> = first(&step.stats)?.into_iter().collect();
+        let count = rows.min(shape.logits);
+        let mut reads: Vec<View> = first(&step.stats, count)?.into_iter().collect();
         if want.logits() {
-            reads.extend(first(&step.logits)?);
+            reads.extend(first(&step.logits, count)?);
         }
+        reads.extend(first(&step.hidden, rows)?);
         let ticket = backend.submit(&step.work, &reads)?;
         let download = backend.finish(ticket, Wait::Spin(SPIN))?;
-        let stats = match reads.is_empty() {
-            true => Vec::new(),
-            false => {
-                download.to_vec::<[u32; ROW_STATS_FIELDS]>(0).into_iter().map(row_stat).collect()
-            }
+        let stats = match count {
+            0 => Vec::new(),
+            _ => download.to_vec::<[u32; ROW_STATS_FIELDS]>(0).into_iter().map(row_stat).collect(),
         };
         let logits = want.logits().then(|| download.to_vec::<f32>(1));
-        Ok(StepOutput { stats, logits })
+        let hidden = (want == Want::AllHidden).then(|| download.to_vec::<f32>(0));
+        Ok(StepOutput { stats, logits, hidden })
     }
 
     /// Moves rows of the cache in every layer.

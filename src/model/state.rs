@@ -3,6 +3,9 @@
 //! A recording is made for a [`StepShape`]; it reads the arrays through [`StepViews`]. The host fills
 //! [`StepData`] and writes it whole. Rows beyond those in use are padding: id and slot `u32::MAX`
 //! (a zero embedding, no cache write), and nothing to attend to.
+//!
+//! The rows of a step belong to one sequence (a chunk, a tree), or each to a sequence of its own (a
+//! batch).
 
 use crate::{
     backend::{BackendResult, Buffer, View},
@@ -32,23 +35,33 @@ pub struct StepShape {
     pub context: usize,
     /// Rows R with logits: 0, 1 or M.
     pub logits: usize,
+    /// Sequences B that the rows belong to: 1, or M where each row has its own.
+    pub sequences: usize,
+    /// Without logits, normalise every row as the output matrix would read it.
+    pub hidden: bool,
 }
 
 impl StepShape {
-    /// The smallest shape for `rows` rows that see fewer than `end` positions, in a cache of
-    /// `capacity`. Logits are wanted for none, one or (`all`) every row.
+    /// The smallest shape for `rows` rows of one sequence that see fewer than `end` positions, in a
+    /// cache of `capacity`. Logits are wanted for none, one or (`all`) every row.
     pub(super) fn covering(rows: usize, end: usize, capacity: usize, logits: LogitRows) -> Self {
         let rows = ROW_BUCKETS
             .into_iter()
             .find(|&b| b >= rows)
             .expect("callers cut their rows into chunks of at most 512");
         let context = end.next_power_of_two().max(MIN_CONTEXT).min(capacity);
+        let hidden = logits == LogitRows::Hidden;
         let logits = match logits {
-            LogitRows::None => 0,
+            LogitRows::None | LogitRows::Hidden => 0,
             LogitRows::One => 1,
             LogitRows::All => rows,
         };
-        Self { rows, context, logits }
+        Self { rows, context, logits, sequences: 1, hidden }
+    }
+
+    /// The same with a sequence for each row.
+    pub(super) fn batched(self) -> Self {
+        Self { sequences: self.rows, ..self }
     }
 
     /// Longest path L of a row; chunks beyond a tree's size have none.
@@ -63,6 +76,8 @@ pub(super) enum LogitRows {
     None,
     One,
     All,
+    /// None, but every row is normalised.
+    Hidden,
 }
 
 /// Word offsets of the arrays of a shape.
@@ -87,7 +102,7 @@ impl Offsets {
             rows: std::array::from_fn(|_| array(shape.rows)),
             path_slots: array(shape.rows * shape.path()),
             logit_rows: array(shape.logits.max(1)),
-            table: array(shape.context / page_slots),
+            table: array(shape.sequences * shape.context / page_slots),
             words,
         }
     }
@@ -95,9 +110,11 @@ impl Offsets {
 
 /// Bytes of the state buffer for every shape of a cache of `capacity` positions.
 pub(super) fn buffer_bytes(capacity: usize, page_slots: usize) -> u64 {
-    let shape = |rows| StepShape { rows, context: capacity, logits: rows };
-    let words = |rows| Offsets::new(shape(rows), page_slots).words;
-    4 * words(MAX_CHUNK_ROWS).max(words(MAX_TREE_ROWS)) as u64
+    let words = |rows, sequences| {
+        let shape = StepShape { rows, context: capacity, logits: rows, sequences, hidden: false };
+        Offsets::new(shape, page_slots).words
+    };
+    4 * words(MAX_CHUNK_ROWS, 1).max(words(MAX_TREE_ROWS, MAX_TREE_ROWS)) as u64
 }
 
 /// The arrays as a recording reads them.
@@ -111,7 +128,7 @@ pub(super) struct StepViews {
     pub slots: View,
     /// What each row sees.
     pub meta: RowMeta,
-    /// `[1, 1, T]`.
+    /// `[B, 1, T]`.
     pub table: View,
     /// `[R]` indices of rows; used if R is neither 0 nor M.
     pub logit_rows: View,
@@ -141,7 +158,7 @@ impl StepViews {
                 path: row(5)?,
                 path_slots: view(at.path_slots, &[m, shape.path()])?,
             },
-            table: view(at.table, &[1, 1, shape.context / page_slots])?,
+            table: view(at.table, &[shape.sequences, 1, shape.context / page_slots])?,
             logit_rows: view(at.logit_rows, &[shape.logits.max(1)])?,
         })
     }
@@ -156,7 +173,8 @@ impl StepData {
     /// State of a chunk: the staged rows follow each other and see themselves through the table.
     /// A single row of logits is the last one's.
     pub fn chunk(shape: StepShape, txn: &KvTxn<'_>, page_slots: usize) -> Self {
-        Self::new(shape, txn, page_slots, |i| (txn.prefix() + i, txn.prefix() + i + 1, Vec::new()))
+        let txns = std::slice::from_ref(txn);
+        Self::new(shape, txns, page_slots, |i| (txn.prefix() + i, txn.prefix() + i + 1, Vec::new()))
     }
 
     /// State of a tree: the staged rows see the prefix through the table and their ancestors by
@@ -168,38 +186,54 @@ impl StepData {
         paths: &[Vec<usize>],
     ) -> Self {
         let slots = txn.slots();
-        Self::new(shape, txn, page_slots, |i| {
+        Self::new(shape, std::slice::from_ref(txn), page_slots, |i| {
             let path: Vec<u32> = paths[i].iter().map(|&a| slots[a]).collect();
             (txn.prefix() + path.len() - 1, txn.prefix(), path)
         })
     }
 
-    /// `of` gives a row's position, prefix and path.
+    /// State of a batch: one staged row in each transaction, each a tree of one node.
+    pub fn batch(shape: StepShape, txns: &[KvTxn<'_>], page_slots: usize) -> Self {
+        Self::new(shape, txns, page_slots, |i| {
+            (txns[i].prefix(), txns[i].prefix(), txns[i].slots())
+        })
+    }
+
+    /// The rows of all transactions, one behind the other. `of` gives a row's position, prefix and
+    /// path.
     fn new(
         shape: StepShape,
-        txn: &KvTxn<'_>,
+        txns: &[KvTxn<'_>],
         page_slots: usize,
         of: impl Fn(usize) -> (usize, usize, Vec<u32>),
     ) -> Self {
         let at = Offsets::new(shape, page_slots);
         let mut words = vec![0; at.words];
-        let [ids, positions, slots, _seq, prefixes, lengths] = at.rows;
+        let [ids, positions, slots, sequences, prefixes, lengths] = at.rows;
         words[ids..ids + shape.rows].fill(u32::MAX);
         words[slots..slots + shape.rows].fill(u32::MAX);
-        for (i, (&id, slot)) in txn.ids().iter().zip(txn.slots()).enumerate() {
+        let staged = txns.iter().enumerate().flat_map(|(sequence, txn)| {
+            txn.ids().iter().zip(txn.slots()).map(move |(&id, slot)| (sequence, id, slot))
+        });
+        let mut count = 0;
+        for (i, (sequence, id, slot)) in staged.enumerate() {
             let (position, prefix, path) = of(i);
             words[ids + i] = id;
             words[slots + i] = slot;
             words[positions + i] = position as u32;
+            words[sequences + i] = sequence as u32;
             words[prefixes + i] = prefix as u32;
             words[lengths + i] = path.len() as u32;
             let start = at.path_slots + i * shape.path();
             words[start..start + path.len()].copy_from_slice(&path);
+            count = i + 1;
         }
-        for (word, page) in words[at.table..].iter_mut().zip(txn.sequence().pages()) {
-            *word = page;
+        for (table, txn) in words[at.table..].chunks_mut(shape.context / page_slots).zip(txns) {
+            for (word, page) in table.iter_mut().zip(txn.sequence().pages()) {
+                *word = page;
+            }
         }
-        words[at.logit_rows] = (txn.ids().len() - 1) as u32;
+        words[at.logit_rows] = (count - 1) as u32;
         Self { words }
     }
 
@@ -247,8 +281,9 @@ mod tests {
     #[test]
     fn shapes_are_the_smallest_that_cover() {
         let of = |rows, end| StepShape::covering(rows, end, 1024, LogitRows::All);
-        assert_eq!(of(1, 3), StepShape { rows: 1, context: 256, logits: 1 });
-        assert_eq!(of(3, 257), StepShape { rows: 4, context: 512, logits: 4 });
+        let one = StepShape { rows: 1, context: 256, logits: 1, sequences: 1, hidden: false };
+        assert_eq!(of(1, 3), one);
+        assert_eq!(of(3, 257), StepShape { rows: 4, context: 512, logits: 4, ..one });
         assert_eq!(of(65, 1023).rows, 128);
         assert_eq!(StepShape::covering(1, 300, 320, LogitRows::None).context, 320);
     }
@@ -259,7 +294,7 @@ mod tests {
         let mut sequence = Sequence::new(&pool);
         KvTxn::stage(&mut sequence, &[5; 40]).expect("room").commit_all();
         let txn = KvTxn::stage(&mut sequence, &[7, 8, 9]).expect("room");
-        let shape = StepShape { rows: 4, context: 256, logits: 4 };
+        let shape = StepShape::covering(3, 43, 512, LogitRows::All);
         let paths = paths(&[None, Some(0), Some(0)]).expect("a tree");
         let data = StepData::tree(shape, &txn, 32, &paths);
         let at = Offsets::new(shape, 32);
@@ -273,6 +308,31 @@ mod tests {
         assert_eq!(data.words[at.path_slots + 8..][..2], [slots[0], slots[2]]);
         let pages: Vec<u32> = txn.sequence().pages().collect();
         assert_eq!(data.words[at.table..][..2], pages[..]);
+        assert!(4 * at.words as u64 <= buffer_bytes(512, 32));
+    }
+
+    #[test]
+    fn rows_of_a_batch_have_tables_of_their_own() {
+        let pool = PagePool::new(16, 32);
+        let mut all = [Sequence::new(&pool), Sequence::new(&pool), Sequence::new(&pool)];
+        for (sequence, len) in all.iter_mut().zip([40, 3, 70]) {
+            KvTxn::stage(sequence, &vec![5; len]).expect("room").commit_all();
+        }
+        let txns: Vec<KvTxn<'_>> =
+            all.iter_mut().map(|s| KvTxn::stage(s, &[7]).expect("room")).collect();
+        let shape = StepShape::covering(3, 71, 512, LogitRows::All).batched();
+        assert_eq!((shape.rows, shape.sequences, shape.context), (4, 4, 256));
+        let data = StepData::batch(shape, &txns, 32);
+        let at = Offsets::new(shape, 32);
+        let row = |i: usize| &data.words[at.rows[i]..at.rows[i] + 4];
+        assert_eq!(row(1), [40, 3, 70, 0]);
+        assert_eq!(row(3), [0, 1, 2, 0]);
+        assert_eq!(row(5), [1, 1, 1, 0]);
+        for (i, txn) in txns.iter().enumerate() {
+            assert_eq!(data.words[at.path_slots + 4 * i], txn.slots()[0]);
+            let pages: Vec<u32> = txn.sequence().pages().collect();
+            assert_eq!(data.words[at.table + 8 * i..][..pages.len()], pages[..]);
+        }
         assert!(4 * at.words as u64 <= buffer_bytes(512, 32));
     }
 
