@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sample", &["error"]),
     ("ops", &["backend", "dtype", "quant", "error"]),
     ("record", &["ops", "backend", "error"]),
-    ("backend", &["ops", "record", "quant", "dtype", "shape", "error"]),
+    ("backend", &["ops", "record", "sample", "quant", "dtype", "shape", "error"]),
     ("kv", &["ops", "backend", "dtype", "shape", "quant", "error"]),
     (
         "model",
@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "engine",
         &["spec", "model", "kv", "sample", "text", "format", "backend", "ops", "quant", "error"],
     ),
-    ("check", &["record", "backend", "ops", "quant", "dtype", "shape", "error"]),
+    ("check", &["record", "backend", "ops", "sample", "quant", "dtype", "shape", "error"]),
     (
         "cli",
         &[

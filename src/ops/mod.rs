@@ -16,14 +16,19 @@ mod norm;
 mod pointwise;
 mod rows;
 mod stats;
+mod tree;
 
 pub use attention::{RowMeta, TreeAttention};
 pub use kv::{KvCommit, KvFormat, KvLayer, KvWrite};
 pub use matmul::{Activations, Embed, QMatMul, Then, Weight};
 pub use norm::{AddRmsNorm, HeadRmsNorm, RmsNorm};
-pub use pointwise::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle};
+pub use pointwise::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle, SiluAdd};
 pub use rows::GatherRows;
 pub use stats::{ROW_STATS_FIELDS, RowStats, TopK};
+pub use tree::{
+    BuildTree, GrowTree, MAX_TREE_NODES, VERIFY_HEADER, VERIFY_REPORT_FIELDS, VERIFY_WORDS,
+    VerdictCode, VerifyRule, VerifyTree,
+};
 
 use std::fmt;
 
@@ -125,10 +130,18 @@ ops! {
     Fill => "fill",
     /// Adds in place.
     Add => "add",
+    /// Adds an activation in place: the residual block of a draft head.
+    SiluAdd => "silu_add",
     /// Maximum, argmax, log-sum-exp and entropy of rows.
     RowStats => "row_stats",
     /// Best ids of rows.
     TopK => "top_k",
+    /// Guesses into the nodes of a static tree.
+    BuildTree => "build_tree",
+    /// A tree of the most confident guesses.
+    GrowTree => "grow_tree",
+    /// The accepted path of a tree.
+    VerifyTree => "verify_tree",
 }
 
 fn read<'a>(name: &'static str, view: &'a View) -> Operand<'a> {

@@ -179,6 +179,30 @@ impl Add {
     }
 }
 
+/// `x += y / (1 + exp(-y))`: the residual block of Medusa's heads (arXiv 2401.10774).
+#[derive(Clone, Debug)]
+pub struct SiluAdd {
+    /// `[M, D]` f32: the block's projection.
+    pub y: View,
+    /// `[M, D]` f32 in place.
+    pub x: View,
+}
+
+impl SiluAdd {
+    pub(super) fn operands(&self) -> Vec<Operand<'_>> {
+        vec![read("y", &self.y), update("x", &self.x)]
+    }
+
+    pub(super) fn check(&self) -> CheckResult {
+        let dims = ranked("x", &self.x, DType::F32, 2)?;
+        expect("y", &self.y, DType::F32, dims)
+    }
+
+    pub(super) fn summary(&self) -> String {
+        format!("m={}, d={}", self.x.shape.dim(0), self.x.shape.dim(1))
+    }
+}
+
 fn four_bytes(name: &str, view: &View) -> CheckResult {
     if view.dtype.size() == 4 {
         Ok(())

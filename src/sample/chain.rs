@@ -70,7 +70,8 @@ impl Sampler {
     /// before it). A NaN among `logits` counts as impossible.
     pub fn choose(&self, logits: &[f32], history: &[u32], position: u64) -> Choice {
         let kept = self.candidates(logits, history);
-        match draw(&kept, self.params.temperature, self.params.seed, position) {
+        let each = kept.iter().copied();
+        match draw(each, self.params.temperature, self.params.seed, position) {
             Some(Candidate { id, logit }) => {
                 Choice { token: id, logit, logprob: logprob(logits, id), kept: kept.len() }
             }
@@ -86,7 +87,7 @@ impl Sampler {
     /// -inf, id 0 has all of it, as in `choose`.
     pub fn probabilities(&self, logits: &[f32], history: &[u32]) -> Vec<(u32, f64)> {
         let mut kept = self.candidates(logits, history);
-        let Some(top) = top(&kept) else { return vec![(0, 1.0)] };
+        let Some(top) = top(kept.iter().copied()) else { return vec![(0, 1.0)] };
         kept.sort_unstable_by_key(|c| c.id);
         let weight = |c: &Candidate| f64::from(scaled(c, top, self.params.temperature)).exp();
         let total: f64 = kept.iter().map(weight).sum();
@@ -129,8 +130,8 @@ fn greedy(logits: &[f32]) -> Option<Candidate> {
     best
 }
 
-fn top(kept: &[Candidate]) -> Option<Candidate> {
-    kept.iter().copied().min_by(filters::likelier)
+fn top(kept: impl Iterator<Item = Candidate>) -> Option<Candidate> {
+    kept.min_by(filters::likelier)
 }
 
 /// Distance from the top logit in units of the temperature: 0 for the top, also at temperature 0.
@@ -139,12 +140,25 @@ fn scaled(candidate: &Candidate, top: Candidate, temperature: f32) -> f32 {
     if distance == 0.0 { 0.0 } else { distance / temperature }
 }
 
+/// The token that [`Sampler::choose`] takes without penalties and filters, for a temperature above 0;
+/// none if no logit is a number above -inf. What devices draw when they verify a tree.
+pub fn draw_any(logits: &[f32], temperature: f32, seed: u64, position: u64) -> Option<u32> {
+    let all = (0..).zip(logits).filter(|&(_, &logit)| logit > f32::NEG_INFINITY);
+    let kept = all.map(|(id, &logit)| Candidate { id, logit: filters::read(logit) });
+    draw(kept, temperature, seed, position).map(|choice| choice.id)
+}
+
 /// The draw as in the module's docs.
-fn draw(kept: &[Candidate], temperature: f32, seed: u64, position: u64) -> Option<Candidate> {
-    let top = top(kept)?;
+fn draw(
+    kept: impl Iterator<Item = Candidate> + Clone,
+    temperature: f32,
+    seed: u64,
+    position: u64,
+) -> Option<Candidate> {
+    let top = top(kept.clone())?;
     // The top first: most of a large vocabulary is then too low for any noise to lift it.
     let mut best = (rng::gumbel(seed, position, top.id), top);
-    for &candidate in kept {
+    for candidate in kept {
         let base = scaled(&candidate, top, temperature);
         // Rounding is monotonic, so no candidate is skipped that could win or tie.
         if base + rng::GUMBEL_MAX < best.0 {

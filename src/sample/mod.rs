@@ -11,8 +11,8 @@ mod filters;
 mod law;
 mod params;
 mod penalties;
-mod rng;
+pub mod rng;
 
-pub use chain::{Candidate, Choice, Sampler};
+pub use chain::{Candidate, Choice, Sampler, draw_any};
 pub use params::SamplerParams;
 pub use rng::{gumbel, philox4x32_10, uniform};

@@ -66,7 +66,7 @@ pub fn gumbel(seed: u64, position: u64, token: u32) -> f32 {
 }
 
 /// No noise of [`gumbel`] exceeds this: the largest is 24 ln 2 = 16.6355.
-pub(super) const GUMBEL_MAX: f32 = 16.636;
+pub const GUMBEL_MAX: f32 = 16.636;
 
 const SCALE: f32 = 1.0 / (1 << 24) as f32;
 

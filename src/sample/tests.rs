@@ -155,11 +155,11 @@ proptest! {
     ) {
         let mut kept: Vec<Candidate> =
             (0..).zip(logits).map(|(id, l)| Candidate { id: id * 7, logit: f32::from(l) }).collect();
-        let want = draw(&kept, temperature, seed, position);
+        let want = draw(kept.iter().copied(), temperature, seed, position);
         let n = kept.len();
         for (a, b) in swaps {
             kept.swap(a % n, b % n);
         }
-        prop_assert_eq!(draw(&kept, temperature, seed, position), want);
+        prop_assert_eq!(draw(kept.iter().copied(), temperature, seed, position), want);
     }
 }

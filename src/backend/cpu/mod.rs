@@ -9,6 +9,7 @@ mod device;
 pub mod fast;
 mod memory;
 pub mod reference;
+mod tree;
 
 pub use device::{Cpu, Executor};
 pub use memory::{Execution, Host, HostMemory, Operands, Rows, RowsMut};

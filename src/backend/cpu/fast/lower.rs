@@ -1,6 +1,6 @@
 //! From ops to stages.
 
-use super::simd::{Isa, attention, embed, kv, matmul, norm, pointwise, stage::Stages, stats};
+use super::simd::{Isa, attention, embed, kv, matmul, norm, pointwise, stage::Stages, stats, tree};
 use crate::{backend::BackendResult, ops::Op};
 
 /// The stages of `op` for a team of `threads` with an instruction set.
@@ -20,7 +20,11 @@ pub fn lower(op: &Op, threads: usize, isa: Isa) -> BackendResult<Stages> {
         Op::Copy(op) => pointwise::copy(op),
         Op::Fill(op) => pointwise::fill(op),
         Op::Add(op) => pointwise::add(op),
+        Op::SiluAdd(op) => pointwise::silu_add(op),
         Op::RowStats(op) => stats::row_stats(op),
         Op::TopK(op) => stats::top_k(op),
+        Op::BuildTree(op) => tree::build_tree(op),
+        Op::GrowTree(op) => tree::grow_tree(op),
+        Op::VerifyTree(op) => tree::verify_tree(op),
     }
 }

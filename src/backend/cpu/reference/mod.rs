@@ -11,6 +11,7 @@ mod norm;
 mod pointwise;
 mod rows;
 mod stats;
+mod tree;
 
 use super::{Cpu, Execution, Executor, Operands};
 use crate::{
@@ -87,8 +88,12 @@ fn run_op<'e>(op: &'e Op, operands: &Operands<'e>) -> Result<(), String> {
         Op::Copy(op) => pointwise::copy(op, operands),
         Op::Fill(op) => pointwise::fill(op, operands),
         Op::Add(op) => pointwise::add(op, operands),
+        Op::SiluAdd(op) => pointwise::silu_add(op, operands),
         Op::RowStats(op) => stats::row_stats(op, operands),
         Op::TopK(op) => stats::top_k(op, operands),
+        Op::BuildTree(op) => tree::build_tree(op, operands),
+        Op::GrowTree(op) => tree::grow_tree(op, operands),
+        Op::VerifyTree(op) => tree::verify_tree(op, operands),
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     backend::cpu::Operands,
-    ops::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle},
+    ops::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle, SiluAdd},
 };
 
 pub(super) fn rope<'e>(op: &'e Rope, operands: &Operands<'e>) {
@@ -74,6 +74,16 @@ pub(super) fn add<'e>(op: &'e Add, operands: &Operands<'e>) {
     for (y, x) in y.iter_mut().zip(x.iter()) {
         for (y, x) in y.iter_mut().zip(x) {
             *y += x;
+        }
+    }
+}
+
+pub(super) fn silu_add<'e>(op: &'e SiluAdd, operands: &Operands<'e>) {
+    let y = operands.read::<f32>(&op.y);
+    let mut x = operands.write::<f32>(&op.x);
+    for (x, y) in x.iter_mut().zip(y.iter()) {
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x = (f64::from(*x) + activation(Gate::Silu, f64::from(y))) as f32;
         }
     }
 }

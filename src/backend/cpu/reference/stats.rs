@@ -10,19 +10,19 @@ use crate::{
 };
 
 /// `ln sum exp(l)`, without overflow.
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if max == f32::NEG_INFINITY {
+pub(super) fn log_sum_exp<T: Copy + Into<f64>>(logits: &[T]) -> f64 {
+    let max = logits.iter().map(|&l| l.into()).fold(f64::NEG_INFINITY, f64::max);
+    if max == f64::NEG_INFINITY {
         return f64::NEG_INFINITY;
     }
-    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - f64::from(max)).exp()).sum();
-    f64::from(max) + sum.ln()
+    let sum: f64 = logits.iter().map(|&l| (l.into() - max).exp()).sum();
+    max + sum.ln()
 }
 
 /// `-sum p ln p` of `p = exp(l - logsumexp)`.
-fn entropy(logits: &[f32], log_sum_exp: f64) -> f64 {
-    let term = |&l: &f32| {
-        let ln_p = f64::from(l) - log_sum_exp;
+pub(super) fn entropy<T: Copy + Into<f64>>(logits: &[T], log_sum_exp: f64) -> f64 {
+    let term = |&l: &T| {
+        let ln_p = l.into() - log_sum_exp;
         if ln_p == f64::NEG_INFINITY { 0.0 } else { -ln_p.exp() * ln_p }
     };
     logits.iter().map(term).sum()

@@ -18,6 +18,7 @@ mod norm;
 mod pointwise;
 mod qmatmul;
 mod stats;
+mod tree;
 
 use super::{caps::Caps, shader::Defines};
 use crate::{
@@ -65,8 +66,12 @@ pub(super) fn plan(op: &Op, caps: &Caps) -> Plan {
         Op::Copy(op) => pointwise::copy(op, caps),
         Op::Fill(op) => pointwise::fill(op, caps),
         Op::Add(op) => pointwise::add(op, caps),
+        Op::SiluAdd(op) => pointwise::silu_add(op, caps),
         Op::RowStats(op) => stats::row_stats(op, caps),
         Op::TopK(op) => stats::top_k(op, caps),
+        Op::BuildTree(op) => tree::build(op, caps),
+        Op::GrowTree(op) => tree::grow(op, caps),
+        Op::VerifyTree(op) => tree::verify(op, caps),
     }
 }
 
@@ -77,11 +82,13 @@ pub type Fields = &'static [(&'static str, &'static str)];
 pub const PARAMS: &[(&str, Fields)] = &[
     ("add", pointwise::AddParams::FIELDS),
     ("add_rms_norm", norm::AddRmsNormParams::FIELDS),
+    ("build_tree", tree::BuildParams::FIELDS),
     ("copy", pointwise::CopyParams::FIELDS),
     ("embed", embed::Params::FIELDS),
     ("fill", pointwise::FillParams::FIELDS),
     ("gate_mul", pointwise::GateMulParams::FIELDS),
     ("gather_rows", pointwise::GatherRowsParams::FIELDS),
+    ("grow_tree", tree::GrowParams::FIELDS),
     ("head_rms_norm", norm::HeadRmsNormParams::FIELDS),
     ("kv_commit", kv::CommitParams::FIELDS),
     ("kv_write", kv::WriteParams::FIELDS),
@@ -89,8 +96,10 @@ pub const PARAMS: &[(&str, Fields)] = &[
     ("rms_norm", norm::RmsNormParams::FIELDS),
     ("rope", pointwise::RopeParams::FIELDS),
     ("row_stats", stats::RowStatsParams::FIELDS),
+    ("silu_add", pointwise::SiluAddParams::FIELDS),
     ("top_k", stats::TopKParams::FIELDS),
     ("tree_attention", attention::Params::FIELDS),
+    ("verify_tree", tree::VerifyParams::FIELDS),
 ];
 
 /// A `#[repr(C)]` struct of four-byte fields and its field table.

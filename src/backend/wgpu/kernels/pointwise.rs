@@ -3,7 +3,7 @@
 use super::{Builder, Plan, params, stride, word};
 use crate::{
     backend::wgpu::caps::Caps,
-    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle},
+    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle, SiluAdd},
 };
 
 params!(CopyParams {
@@ -152,4 +152,27 @@ pub(super) fn rope(op: &Rope, caps: &Caps) -> Plan {
         sin_offset: b.read("sin_table", &op.sin)?,
     };
     Ok(vec![b.finish_elements(params, m * h * pairs)?])
+}
+
+params!(SiluAddParams {
+    m: u32,
+    d: u32,
+    y_offset: u32,
+    y_stride: u32,
+    x_offset: u32,
+    x_stride: u32,
+});
+
+pub(super) fn silu_add(op: &SiluAdd, caps: &Caps) -> Plan {
+    let mut b = Builder::new("silu_add", caps);
+    let (m, d) = (op.x.shape.dim(0), op.x.shape.dim(1));
+    let params = SiluAddParams {
+        m: word(m)?,
+        d: word(d)?,
+        y_offset: b.read("y", &op.y)?,
+        y_stride: stride(&op.y)?,
+        x_offset: b.write("x", &op.x)?,
+        x_stride: stride(&op.x)?,
+    };
+    Ok(vec![b.finish_elements(params, m * d)?])
 }

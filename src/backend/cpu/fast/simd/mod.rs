@@ -43,6 +43,7 @@ pub mod product;
 pub mod stage;
 pub mod stats;
 pub mod tensor;
+pub mod tree;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     backend::BackendResult,
-    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle},
+    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle, SiluAdd},
 };
 
 /// A row of [`GateMul`].
@@ -188,6 +188,36 @@ pub fn add(op: &Add) -> BackendResult<Stages> {
                 *y += x;
             }
         }
+        Ok(())
+    });
+    Ok(stage.into())
+}
+
+/// A row of [`SiluAdd`].
+struct SiluRow<'a> {
+    y: &'a [f32],
+    x: &'a mut [f32],
+}
+
+impl Kernel for SiluRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (x, y) in self.x.chunks_mut(LANES).zip(self.y.chunks(LANES)) {
+            let y = math::load(s, y);
+            math::store(s, s.add(math::load(s, x), math::times_sigmoid(s, y, y)), x);
+        }
+    }
+}
+
+/// Stages of [`SiluAdd`]: a unit is a row.
+pub fn silu_add(op: &SiluAdd) -> BackendResult<Stages> {
+    let (y, x) = (Tensor::<f32>::new(&op.y)?, Tensor::<f32>::new(&op.x)?);
+    let stage = Stage::new(x.rows(), x.rows() * x.width() / 2, move |context, m| {
+        // SAFETY: a unit owns its row of `x`; `y` is only read.
+        let (y, x) = unsafe { (y.row(m), x.row_mut(m)) };
+        context.isa.run(SiluRow { y, x });
         Ok(())
     });
     Ok(stage.into())
