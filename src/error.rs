@@ -6,6 +6,7 @@ pub use crate::backend::BackendError;
 pub use crate::format::FormatError;
 pub use crate::hub::HubError;
 pub use crate::kv::KvError;
+pub use crate::spec::trace::TraceError;
 pub use crate::text::TextError;
 
 /// Result with the crate's [`Error`].
@@ -30,6 +31,9 @@ pub enum Error {
     /// The key/value cache.
     #[error(transparent)]
     Kv(#[from] KvError),
+    /// A trace that cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// A model whose parts do not fit together.
     #[error("{model}: {message}")]
     Model {
@@ -77,6 +81,7 @@ impl Error {
             Self::Backend(e) => e.hint(),
             Self::Hub(e) => e.hint(),
             Self::Kv(e) => e.hint(),
+            Self::Trace(e) => e.hint.clone(),
             Self::Model { hint, .. } | Self::Invalid { hint, .. } => hint.clone(),
             Self::Io { .. } | Self::Cancelled => None,
         }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 const ARROWS: &[(&str, &[&str])] = &[
     ("dtype", &[]),
     ("shape", &[]),
-    ("error", &["backend", "format", "hub", "kv", "text"]),
+    ("error", &["backend", "format", "hub", "kv", "spec", "text"]),
     ("quant", &["error"]),
     ("format", &["error", "dtype", "shape", "quant", "model"]),
     ("hub", &["error"]),

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// How a token is chosen. The default is greedy and filters nothing.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SamplerParams {
     /// Divides the logits; 0 is greedy.
     pub temperature: f32,

@@ -3,7 +3,9 @@
 use super::{CandidateTree, TreeTemplate};
 
 /// Who guessed a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Nobody: the root, which the target itself chose a round earlier.

@@ -9,11 +9,18 @@
 mod draft;
 mod outcome;
 mod propose;
+#[cfg(test)]
+pub(crate) mod sample_rounds;
+mod stats;
 mod template;
+pub mod trace;
 mod tree;
 
 pub use draft::{Draft, DraftNode, Proposal, Source};
 pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
 pub use propose::{DraftContext, Method, Proposer};
+pub use stats::{
+    CALIBRATION_BINS, CalibrationBin, DepthTally, Ratio, SourceTally, SpecStats, Tally,
+};
 pub use template::{MAX_NODES, TreeTemplate};
 pub use tree::CandidateTree;

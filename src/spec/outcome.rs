@@ -70,6 +70,14 @@ impl StageTimes {
     pub fn total_ms(&self) -> f64 {
         self.draft_ms + self.verify_ms + self.commit_ms + self.host_ms
     }
+
+    /// Adds each stage to its own.
+    pub fn add(&mut self, other: &Self) {
+        self.draft_ms += other.draft_ms;
+        self.verify_ms += other.verify_ms;
+        self.commit_ms += other.commit_ms;
+        self.host_ms += other.host_ms;
+    }
 }
 
 /// A round: one forward pass of the target over a tree of candidates.
