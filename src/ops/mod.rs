@@ -10,21 +10,25 @@
 //! S slots of the cache.
 
 mod attention;
+mod dense;
 mod kv;
 mod matmul;
 mod norm;
 mod pointwise;
 mod rows;
 mod stats;
+mod train;
 mod tree;
 
 pub use attention::{RowMeta, TreeAttention};
+pub use dense::{MatMul, Side};
 pub use kv::{KvCommit, KvFormat, KvLayer, KvWrite};
 pub use matmul::{Activations, Embed, QMatMul, Then, Weight};
 pub use norm::{AddRmsNorm, HeadRmsNorm, RmsNorm};
 pub use pointwise::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle, SiluAdd};
 pub use rows::GatherRows;
 pub use stats::{ROW_STATS_FIELDS, RowStats, TopK};
+pub use train::{ADAMW_FIELDS, AdamW, ColumnSums, RowSquares, SiluGrad, SoftmaxXent};
 pub use tree::{
     BuildTree, GrowTree, MAX_TREE_NODES, VERIFY_HEADER, VERIFY_REPORT_FIELDS, VERIFY_WORDS,
     VerdictCode, VerifyRule, VerifyTree,
@@ -142,6 +146,18 @@ ops! {
     GrowTree => "grow_tree",
     /// The accepted path of a tree.
     VerifyTree => "verify_tree",
+    /// Product of dense f32 matrices.
+    MatMul => "mat_mul",
+    /// Gradient of `silu_add`.
+    SiluGrad => "silu_grad",
+    /// Sums of columns.
+    ColumnSums => "column_sums",
+    /// Squared norms of rows.
+    RowSquares => "row_squares",
+    /// Loss against labels, and its gradient in place.
+    SoftmaxXent => "softmax_xent",
+    /// Step of the optimiser, in place.
+    AdamW => "adamw",
 }
 
 fn read<'a>(name: &'static str, view: &'a View) -> Operand<'a> {

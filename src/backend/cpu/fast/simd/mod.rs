@@ -33,6 +33,7 @@ mod neon;
 
 pub mod attention;
 pub mod decode;
+pub mod dense;
 pub mod embed;
 pub mod kv;
 pub mod matmul;
@@ -43,6 +44,7 @@ pub mod product;
 pub mod stage;
 pub mod stats;
 pub mod tensor;
+pub mod train;
 pub mod tree;
 
 #[cfg(test)]
