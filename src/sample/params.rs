@@ -72,6 +72,11 @@ impl SamplerParams {
         Ok(())
     }
 
+    /// True if some ids may be filtered away before the draw.
+    pub fn has_filters(&self) -> bool {
+        self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0 || self.typical_p < 1.0
+    }
+
     /// True if recent ids change the logits.
     pub fn has_penalties(&self) -> bool {
         self.penalty_last_n > 0

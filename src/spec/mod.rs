@@ -6,6 +6,7 @@
 //! behind the path's end, the *bonus*, is the root of the next round. A round without guesses is a
 //! plain step. [`RoundOutcome`] records all of it.
 
+mod accept;
 mod draft;
 mod outcome;
 mod propose;
@@ -16,6 +17,10 @@ mod template;
 pub mod trace;
 mod tree;
 
+pub use accept::{
+    AcceptRule, Acceptance, Chance, Drawn, Keyed, Law, NodeReport, Replacement, TargetRows, accept,
+    accept_sampled, draw_children,
+};
 pub use draft::{Draft, DraftNode, Proposal, Source};
 pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
 pub use propose::{DraftContext, Method, Proposer};
