@@ -7,6 +7,7 @@
 //! plain step. [`RoundOutcome`] records all of it.
 
 mod accept;
+mod choices;
 mod draft;
 mod outcome;
 mod propose;

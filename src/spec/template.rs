@@ -1,5 +1,6 @@
 //! Shapes of candidate trees: which guess of which head goes where, before any token is known.
 
+use super::tree::ancestor_masks;
 use crate::error::{Error, Result};
 
 /// Most nodes of a tree with its root: the ancestors of a node fit one 64-bit mask.
@@ -40,18 +41,63 @@ impl TreeTemplate {
             )));
         }
         let paths: Vec<Vec<usize>> = paths.into_iter().map(|(_, path)| path).collect();
-        let mut tree = Self { parents: vec![0], ranks: vec![0], depths: vec![0] };
+        let mut tree = Self::root();
         for path in &paths {
             let (&rank, parent) = path.split_last().expect("no path is empty");
             let parent = match parent {
                 [] => 0,
                 _ => 1 + paths.iter().position(|p| p == parent).expect("prefixes were added"),
             };
-            tree.parents.push(parent as u8);
-            tree.ranks.push(rank as u8);
-            tree.depths.push(path.len() as u8);
+            tree.push(parent, rank);
         }
         Ok(tree)
+    }
+
+    /// Only the root: a plain step.
+    pub fn root() -> Self {
+        Self { parents: vec![0], ranks: vec![0], depths: vec![0] }
+    }
+
+    /// The first guess of each of `depth` heads.
+    ///
+    /// # Errors
+    /// More than 63 of them ([`Error::Invalid`]).
+    pub fn chain(depth: usize) -> Result<Self> {
+        Self::cartesian(&vec![1; depth])
+    }
+
+    /// Every combination of the first `widths[k]` guesses of each head `k`.
+    ///
+    /// # Errors
+    /// A width of 0, or more than 63 nodes below the root ([`Error::Invalid`]).
+    pub fn cartesian(widths: &[usize]) -> Result<Self> {
+        if widths.contains(&0) {
+            return Err(Error::invalid(format!("tree widths {widths:?}: a level has no node")));
+        }
+        let mut tree = Self::root();
+        let mut level = 0..1;
+        for &width in widths {
+            let nodes = level.len().saturating_mul(width).saturating_add(tree.len());
+            if nodes > MAX_NODES {
+                return Err(Error::invalid(format!(
+                    "tree widths {widths:?} make more than {} nodes below the root",
+                    MAX_NODES - 1
+                )));
+            }
+            let next = tree.len();
+            for parent in level {
+                (0..width).for_each(|rank| tree.push(parent, rank));
+            }
+            level = next..tree.len();
+        }
+        Ok(tree)
+    }
+
+    /// Appends a node; the caller keeps the order by depth and the limits.
+    pub(super) fn push(&mut self, parent: usize, rank: usize) {
+        self.depths.push(self.depths[parent] + 1);
+        self.parents.push(parent as u8);
+        self.ranks.push(rank as u8);
     }
 
     /// Number of nodes with the root.
@@ -77,6 +123,25 @@ impl TreeTemplate {
     /// Edges between the root and a node.
     pub fn depth(&self, node: usize) -> usize {
         usize::from(self.depths[node])
+    }
+
+    /// Ranks along the path to a node: the choice it was made from; empty for the root.
+    pub fn choice(&self, node: usize) -> Vec<usize> {
+        let upwards = std::iter::successors(Some(node), |&n| self.parent(n));
+        let mut ranks: Vec<usize> = upwards.take_while(|&n| n > 0).map(|n| self.rank(n)).collect();
+        ranks.reverse();
+        ranks
+    }
+
+    /// Choices of all nodes below the root: the published form.
+    pub fn choices(&self) -> Vec<Vec<usize>> {
+        (1..self.len()).map(|node| self.choice(node)).collect()
+    }
+
+    /// What each node may attend to among the nodes: bit `j` of mask `i` is set if `j` is an ancestor
+    /// of `i` or `i` itself.
+    pub fn ancestor_masks(&self) -> Vec<u64> {
+        ancestor_masks((0..self.len()).map(|node| self.parent(node)))
     }
 
     /// Depth of the deepest node: the number of heads needed.
@@ -113,6 +178,28 @@ mod tests {
             .collect();
         assert_eq!(pool, [0, 1, 2, 11, 12, 13, 11, 12, 13]);
         assert_eq!((tree.max_depth(), tree.widths()), (2, vec![2, 3]));
+    }
+
+    #[test]
+    fn cartesian_trees_have_every_combination() {
+        let tree = TreeTemplate::cartesian(&[3, 2]).expect("valid");
+        let pairs = (0..3).flat_map(|a| (0..2).map(move |b| vec![a, b]));
+        let choices: Vec<Vec<usize>> = (0..3).map(|a| vec![a]).chain(pairs).collect();
+        assert_eq!(tree.choices(), choices);
+        assert_eq!(tree, TreeTemplate::from_choices(&choices).expect("valid"));
+        assert_eq!(TreeTemplate::chain(0).expect("valid"), TreeTemplate::root());
+        assert_eq!(TreeTemplate::chain(63).expect("valid").max_depth(), 63);
+        assert_eq!(TreeTemplate::cartesian(&[7, 8]).expect("63 below the root").len(), 64);
+        for wrong in [&[64][..], &[8, 8], &[2, 0], &[usize::MAX, usize::MAX]] {
+            let error = TreeTemplate::cartesian(wrong).expect_err("invalid").to_string();
+            assert!(error.contains(&format!("{wrong:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn masks_of_a_small_tree() {
+        let tree = TreeTemplate::from_choices(&[vec![0, 1], vec![1]]).expect("valid");
+        assert_eq!(tree.ancestor_masks(), [0b0001, 0b0011, 0b0101, 0b1011]);
     }
 
     #[test]

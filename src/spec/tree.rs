@@ -5,6 +5,9 @@
 //! [`TreeStep::commit`](crate::model::TreeStep::commit) wants it. Plain decoding is the tree of one
 //! node, a draft is a chain.
 
+use super::MAX_NODES;
+use crate::error::{Error, Result};
+
 /// Candidates behind a sequence. A node without a parent follows the sequence itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CandidateTree {
@@ -26,6 +29,37 @@ impl CandidateTree {
             tree.push(token, i.checked_sub(1));
         }
         tree
+    }
+
+    /// A tree from elsewhere: the token and the parent of each node.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the node, if the lists are not equally long, if there are more than
+    /// [`MAX_NODES`] nodes, or if a parent does not come before its child.
+    pub fn from_parts(tokens: &[u32], parents: &[Option<usize>]) -> Result<Self> {
+        if tokens.len() != parents.len() {
+            return Err(Error::invalid(format!(
+                "a tree with {} tokens and {} parents",
+                tokens.len(),
+                parents.len()
+            )));
+        }
+        if tokens.len() > MAX_NODES {
+            return Err(Error::invalid(format!(
+                "a tree of {} nodes, wanted at most {MAX_NODES}",
+                tokens.len()
+            )));
+        }
+        let mut tree = Self::new();
+        for (node, (&token, &parent)) in tokens.iter().zip(parents).enumerate() {
+            if let Some(parent) = parent.filter(|&parent| parent >= node) {
+                return Err(Error::invalid(format!(
+                    "tree node {node} has the parent {parent}, which does not come before it"
+                )));
+            }
+            tree.push(token, parent);
+        }
+        Ok(tree)
     }
 
     /// Adds a node below `parent`, or behind the sequence, and gives its index. A parent that is no
@@ -71,10 +105,34 @@ impl CandidateTree {
         path
     }
 
+    /// What each node may attend to among the nodes: bit `j` of mask `i` is set if `j` is an ancestor
+    /// of `i` or `i` itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than [`MAX_NODES`] nodes.
+    pub fn ancestor_masks(&self) -> Result<Vec<u64>> {
+        if self.len() > MAX_NODES {
+            return Err(Error::invalid(format!(
+                "a tree of {} nodes has no {MAX_NODES}-bit masks",
+                self.len()
+            )));
+        }
+        Ok(ancestor_masks(self.parents.iter().copied()))
+    }
+
     /// The child of `parent` (or of the sequence) that holds `token`; the first one added.
     pub fn child(&self, parent: Option<usize>, token: u32) -> Option<usize> {
         (0..self.len()).find(|&n| self.parents[n] == parent && self.tokens[n] == token)
     }
+}
+
+/// Masks of at most 64 nodes whose parents come before them.
+pub(super) fn ancestor_masks(parents: impl Iterator<Item = Option<usize>>) -> Vec<u64> {
+    let mut masks: Vec<u64> = Vec::new();
+    for (node, parent) in parents.enumerate() {
+        masks.push(parent.map_or(0, |parent| masks[parent]) | 1 << node);
+    }
+    masks
 }
 
 #[cfg(test)]
@@ -104,7 +162,34 @@ mod tests {
         assert_eq!(tree.child(Some(right), 3), None);
     }
 
+    #[test]
+    fn trees_from_elsewhere_are_checked() {
+        let chain = CandidateTree::from_parts(&[7, 8, 9], &[None, Some(0), Some(1)]);
+        assert_eq!(chain.expect("valid"), CandidateTree::chain(&[7, 8, 9]));
+        let says = |tokens: &[u32], parents: &[Option<usize>]| {
+            CandidateTree::from_parts(tokens, parents).expect_err("invalid").to_string()
+        };
+        assert!(says(&[1, 2], &[None]).contains("2 tokens and 1 parents"));
+        assert!(says(&[1, 2], &[None, Some(1)]).contains("node 1 has the parent 1"));
+        assert!(says(&[1, 2], &[Some(7), None]).contains("node 0 has the parent 7"));
+        assert!(says(&[0; 65], &[None; 65]).contains("65 nodes"));
+        let wide = CandidateTree::chain(&[0; 65]).ancestor_masks().expect_err("too many");
+        assert!(wide.to_string().contains("65 nodes"));
+    }
+
     proptest! {
+        #[test]
+        fn masks_hold_the_path_and_nothing_else(picks in prop::collection::vec(any::<u16>(), 1..=64)) {
+            let mut tree = CandidateTree::new();
+            for (i, pick) in picks.iter().enumerate() {
+                tree.push(0, (*pick as usize % (i + 1)).checked_sub(1));
+            }
+            for (node, mask) in tree.ancestor_masks().expect("few enough").into_iter().enumerate() {
+                let path = tree.path(node).iter().fold(0u64, |bits, &n| bits | 1 << n);
+                prop_assert_eq!(mask, path);
+            }
+        }
+
         #[test]
         fn paths_rise_and_are_as_long_as_depths(picks in prop::collection::vec(any::<u16>(), 1..64)) {
             let mut tree = CandidateTree::new();
