@@ -2,6 +2,9 @@
 //! shared buffers and errors.
 #![cfg(feature = "wgpu")]
 
+#[path = "support/noise.rs"]
+mod noise;
+
 use coppice::{
     backend::{
         Backend, BackendError, Buffer, BufferDesc, Support, Tier, Usage, View, Wait,

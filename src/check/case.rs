@@ -165,7 +165,7 @@ impl Views {
     }
 }
 
-pub(super) type Record = Arc<dyn Fn(&Views) -> Op + Send + Sync>;
+pub(super) type Record = Arc<dyn Fn(&Views) -> Vec<Op> + Send + Sync>;
 
 /// A case under construction, from one seed.
 pub struct Build {
@@ -190,12 +190,18 @@ impl Build {
 
     /// Sets the op.
     pub fn op<O: Into<Op>>(&mut self, op: impl Fn(&Views) -> O + Send + Sync + 'static) {
-        self.op = Some(Arc::new(move |views| op(views).into()));
+        self.op = Some(Arc::new(move |views| vec![op(views).into()]));
+    }
+
+    /// Sets several ops, one after the other in one recording: a later one may read what an earlier
+    /// one writes.
+    pub fn chain(&mut self, ops: impl Fn(&Views) -> Vec<Op> + Send + Sync + 'static) {
+        self.op = Some(Arc::new(ops));
     }
 
     /// Adds an op that must give the same bits as [`Self::op`].
     pub fn same<O: Into<Op>>(&mut self, op: impl Fn(&Views) -> O + Send + Sync + 'static) {
-        self.same.push(Arc::new(move |views| op(views).into()));
+        self.same.push(Arc::new(move |views| vec![op(views).into()]));
     }
 }
 

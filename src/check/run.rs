@@ -61,11 +61,13 @@ pub fn self_check(case: &Case, reference: &dyn Backend) -> Outcome {
 fn checks(case: &Case, device: &dyn Backend, reference: &dyn Backend) -> Checked {
     let (first, second) = (case.build(0), case.build(1));
     let bench = backend(Bench::new(device, &first.tensors, Placement::Separate))?;
-    let op = record(&first)?(&bench.views);
-    if let Support::No { reason } = device.support(&op) {
-        return Err(Box::new(Outcome::Unsupported { reason }));
+    let ops = record(&first)?(&bench.views);
+    for op in &ops {
+        if let Support::No { reason } = device.support(op) {
+            return Err(Box::new(Outcome::Unsupported { reason }));
+        }
     }
-    let work = backend(bench.prepare([op]))?;
+    let work = backend(bench.prepare(ops))?;
 
     let result = judged(&bench, &work, &first, reference, Check::Reference)?;
     let again = run_guarded(&bench, &work, &first.tensors, PATTERNS[1])?;
@@ -73,7 +75,7 @@ fn checks(case: &Case, device: &dyn Backend, reference: &dyn Backend) -> Checked
     judged(&bench, &work, &second, reference, Check::Replay)?;
 
     for (i, same) in first.same.iter().enumerate() {
-        let work = backend(bench.prepare([same(&bench.views)]))?;
+        let work = backend(bench.prepare(same(&bench.views)))?;
         let got = run_guarded(&bench, &work, &first.tensors, PATTERNS[0])?;
         all_identical(Check::Same, &first, &got, &result, &format!("recording {i}"))?;
     }
@@ -82,7 +84,7 @@ fn checks(case: &Case, device: &dyn Backend, reference: &dyn Backend) -> Checked
     }
 
     let shared = backend(Bench::new(device, &first.tensors, Placement::Shared))?;
-    let work = backend(shared.prepare([record(&first)?(&shared.views)]))?;
+    let work = backend(shared.prepare(record(&first)?(&shared.views)))?;
     let got = run_guarded(&shared, &work, &first.tensors, PATTERNS[0])?;
     all_identical(Check::Placement, &first, &got, &result, "")
 }
@@ -96,7 +98,7 @@ fn outputs(build: &Build, reference: &dyn Backend) -> Checked<Vec<Vec<u8>>> {
     let run = || -> crate::Result<Vec<Vec<u8>>> {
         let bench = Bench::new(reference, &build.tensors, Placement::Separate)?;
         let op = build.op.as_ref().ok_or_else(|| crate::Error::invalid("the case sets no op"))?;
-        let work = bench.prepare([op(&bench.views)])?;
+        let work = bench.prepare(op(&bench.views))?;
         let images = bench.run(&work, &bench.images(&build.tensors, PATTERNS[0]))?;
         Ok(build.tensors.iter().enumerate().map(|(i, t)| bench.get(&images, i, t)).collect())
     };
@@ -179,7 +181,7 @@ fn sweep(build: &Build, bench: &Bench<'_>) -> Checked {
     let record = record(build)?;
     let rows = build.tensors.iter().filter(|t| t.per_row).map(|t| t.shape.dim(0)).min();
     let rows = rows.ok_or_else(|| harness("a sweep without tensors by rows"))?;
-    let part = |first: usize, count: usize| -> Checked<Op> {
+    let part = |first: usize, count: usize| -> Checked<Vec<Op>> {
         let views: BackendResult<Vec<View>> = (bench.views.0.iter().zip(&build.tensors))
             .map(|(v, t)| if t.per_row { v.rows(first, count) } else { Ok(v.clone()) })
             .collect();
@@ -187,14 +189,14 @@ fn sweep(build: &Build, bench: &Bench<'_>) -> Checked {
     };
     let alone = |m: usize| -> Checked<Vec<Vec<u8>>> {
         let ops = (0..m).map(|i| part(i, 1)).collect::<Checked<Vec<_>>>()?;
-        let work = backend(bench.prepare(ops))?;
+        let work = backend(bench.prepare(ops.into_iter().flatten()))?;
         run_guarded(bench, &work, &build.tensors, PATTERNS[0])
     };
     // Rows write their own outputs: one run of all of them serves every M. Pages they share.
     let own = build.tensors.iter().all(|t| t.expect.is_none() || t.per_row);
     let all_alone = if own { Some(alone(rows)?) } else { None };
     for m in ROW_SWEEP.into_iter().filter(|&m| m <= rows) {
-        let work = backend(bench.prepare([part(0, m)?]))?;
+        let work = backend(bench.prepare(part(0, m)?))?;
         let mut got = run_guarded(bench, &work, &build.tensors, PATTERNS[0])?;
         let mut wanted = match &all_alone {
             Some(all) => all.clone(),

@@ -84,6 +84,20 @@ fn gumbel_of(word: u32) -> f32 {
     -exponential.ln()
 }
 
+/// (seed, position, token, word, Gumbel noise), from an independent Python program; backends
+/// check themselves against the same rows.
+pub const KEYED: &[(u64, u64, u32, u32, f32)] = &[
+    (0x0, 0x0, 0x0, 0x6627_e8d5, 0.084820),
+    (0x0, 0x0, 0x1, 0xe169_c58d, 2.061661),
+    (0x0, 0x0, 0x4, 0xf8e4_cca4, 3.570161),
+    (0x1, 0x0, 0x0, 0xe3e8_0670, 2.152076),
+    (0x0001_0000_0000, 0x0, 0x0, 0xfdde_3e0b, 4.784008),
+    (0x2a, 0x1, 0xbfff, 0x6e79_2730, 0.173873),
+    (0x2a, 0x64, 0x7, 0x985a_4745, 0.655891),
+    (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0x0003_ffff, 0x6e04_8c8c, 0.168969),
+    (0xffff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff, 0xffff_ffff, 0x31d6_0e0d, -0.492521),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,20 +154,6 @@ mod tests {
         assert!((mean - 0.5772).abs() < 0.02, "{mean}");
         assert!((variance - 1.6449).abs() < 0.06, "{variance}");
     }
-
-    /// (seed, position, token, word, Gumbel noise), from an independent Python program; backends
-    /// check themselves against the same rows.
-    const KEYED: &[(u64, u64, u32, u32, f32)] = &[
-        (0x0, 0x0, 0x0, 0x6627_e8d5, 0.084820),
-        (0x0, 0x0, 0x1, 0xe169_c58d, 2.061661),
-        (0x0, 0x0, 0x4, 0xf8e4_cca4, 3.570161),
-        (0x1, 0x0, 0x0, 0xe3e8_0670, 2.152076),
-        (0x0001_0000_0000, 0x0, 0x0, 0xfdde_3e0b, 4.784008),
-        (0x2a, 0x1, 0xbfff, 0x6e79_2730, 0.173873),
-        (0x2a, 0x64, 0x7, 0x985a_4745, 0.655891),
-        (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0x0003_ffff, 0x6e04_8c8c, 0.168969),
-        (0xffff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff, 0xffff_ffff, 0x31d6_0e0d, -0.492521),
-    ];
 
     #[test]
     fn keys_and_counters_are_where_the_docs_say() {

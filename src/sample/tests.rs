@@ -162,4 +162,22 @@ proptest! {
         }
         prop_assert_eq!(draw(kept.iter().copied(), temperature, seed, position), want);
     }
+
+    /// What a device draws when it verifies a tree is what the sampler chooses.
+    #[test]
+    fn a_draw_from_all_is_the_choice_without_filters(
+        logits in prop::collection::vec(
+            prop_oneof![
+                8 => -8f32..8.0,
+                1 => prop::sample::select(vec![f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -0.0]),
+            ],
+            1..200,
+        ),
+        (seed, position) in any::<(u64, u64)>(),
+        temperature in prop::sample::select(vec![0.1f32, 0.7, 1.0, 5.0]),
+    ) {
+        let s = sampler(|p| { p.seed = seed; p.temperature = temperature; });
+        let want = s.choose(&logits, &[], position).token;
+        prop_assert_eq!(draw_any(&logits, temperature, seed, position).unwrap_or(0), want);
+    }
 }

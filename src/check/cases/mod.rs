@@ -3,12 +3,14 @@
 mod adamw;
 mod add;
 mod add_rms_norm;
+mod build_tree;
 mod column_sums;
 mod copy;
 mod embed;
 mod fill;
 mod gate_mul;
 mod gather_rows;
+mod grow_tree;
 mod head_rms_norm;
 mod kv_commit;
 mod kv_write;
@@ -18,10 +20,12 @@ mod qmatmul;
 mod rms_norm;
 mod rope;
 mod row_stats;
+mod silu_add;
 mod silu_grad;
 mod softmax_xent;
 mod top_k;
 mod tree_attention;
+mod verify_tree;
 
 use super::case::Case;
 
@@ -42,8 +46,12 @@ pub fn cases() -> Vec<Case> {
         copy::cases(),
         fill::cases(),
         add::cases(),
+        silu_add::cases(),
         row_stats::cases(),
         top_k::cases(),
+        build_tree::cases(),
+        grow_tree::cases(),
+        verify_tree::cases(),
         mat_mul::cases(),
         silu_grad::cases(),
         column_sums::cases(),
@@ -61,14 +69,16 @@ mod tests {
     use super::*;
     use crate::ops::Op;
 
+    /// Ops whose rows are one thing, so that a row alone is another input.
+    const WHOLE: [&str; 3] = ["grow_tree", "verify_tree", "column_sums"];
+
     #[test]
     fn every_op_has_cases_and_a_sweep() {
         let cases = cases();
         for &op in Op::NAMES {
             assert!(cases.iter().any(|c| c.op == op), "no case of {op}");
-            // A sum over rows has no rows of its own.
-            let swept = op == "column_sums" || cases.iter().any(|c| c.op == op && c.sweep);
-            assert!(swept, "no sweep of {op}");
+            let swept = cases.iter().any(|c| c.op == op && c.sweep);
+            assert_eq!(swept, !WHOLE.contains(&op), "a sweep of {op}");
         }
     }
 
