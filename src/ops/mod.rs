@@ -65,12 +65,9 @@ pub type CheckResult = Result<(), String>;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $name:ident => $stem:literal,)*) => {
-        /// One step of a recording.
+        /// One step of a recording. Large variants are not boxed: a few hundred live at a time, and boxes
+        /// would hide the operands.
         #[derive(Clone, Debug)]
-        #[expect(
-            clippy::large_enum_variant,
-            reason = "a few hundred live at a time, and boxes would hide the operands"
-        )]
         pub enum Op { $($(#[$doc])* $name($name),)* }
 
         impl Op {
