@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "engine", "hub", "check", "sample", "text", "format", "model", "ops", "quant",
+            "engine", "hub", "check", "spec", "sample", "text", "format", "model", "ops", "quant",
             "backend", "error",
         ],
     ),

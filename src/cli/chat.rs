@@ -15,6 +15,7 @@ use crate::{
     engine::{Engine, Event, Request, StopReason},
     error::{Error, Result},
     sample::SamplerParams,
+    spec::Speculation,
     text::{AddSpecial, ChatInput, Message, ParseSpecial},
 };
 
@@ -138,6 +139,7 @@ impl Conversation {
             sampler: self.sampler.clone(),
             stop: self.output.stop.clone(),
             ignore_eos: self.output.ignore_eos,
+            spec: Speculation::default(),
         };
         let mut stdout = std::io::stdout();
         let generation = self.engine.generate(&request, cancel, &mut |event| {

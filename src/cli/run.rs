@@ -8,6 +8,7 @@ use super::{INTERRUPTED, high, interrupt, low, term::Term};
 use crate::{
     engine::{Engine, Event, Generation, Request, StopReason, Timings},
     error::{Error, Result},
+    spec::Speculation,
     text::{AddSpecial, ChatInput, Message, ParseSpecial},
 };
 
@@ -43,6 +44,7 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
         sampler,
         stop: args.output.stop.clone(),
         ignore_eos: args.output.ignore_eos,
+        spec: Speculation::default(),
     };
     let mut stdout = std::io::stdout().lock();
     let mut failed = None;

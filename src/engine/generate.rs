@@ -6,11 +6,11 @@ use std::{
     time::Instant,
 };
 
-use super::{Engine, Timings, load::LastRow};
+use super::{Engine, Timings, emitter::Emitter, timings::Counts};
 use crate::{
     error::{Error, Result},
     sample::{Sampler, SamplerParams},
-    text::{Begin, DecodeStream, Specials, StopMatcher, StopStep},
+    spec::{AcceptRule, Driver, Method, Proposer, RoundOutcome, RoundStart, Speculation, Target},
 };
 
 /// What to generate.
@@ -26,6 +26,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Go on after the model's end tokens.
     pub ignore_eos: bool,
+    /// Who drafts, and what is kept.
+    pub spec: Speculation,
 }
 
 /// Why a generation ended.
@@ -54,6 +56,8 @@ pub enum Event<'a> {
     },
     /// Text that is certain; tokens and texts do not match one to one.
     Text(&'a str),
+    /// A round is over; the text of its tokens comes after it.
+    Round(&'a RoundOutcome),
 }
 
 /// A finished generation.
@@ -72,11 +76,14 @@ pub struct Generation {
 impl Engine {
     /// Generates from a prompt. The part of the prompt that equals what is in the cache from the
     /// last call is not computed again; a row's bits do not depend on the rows it runs with, so the
-    /// text is the same either way.
+    /// text is the same either way. For the same reason speculation under a lossless rule gives the
+    /// text of plain decoding: end tokens, stop texts and limits act within a round as between
+    /// single tokens.
     ///
     /// # Errors
-    /// An empty prompt, one longer than the context or with ids beyond the vocabulary
-    /// ([`Error::Invalid`]), and whatever the device reports.
+    /// An empty prompt, one longer than the context or with ids beyond the vocabulary, a method
+    /// without its proposer, a rule that does not go with the sampler ([`Error::Invalid`]), and
+    /// whatever the device reports.
     pub fn generate(
         &mut self,
         request: &Request,
@@ -84,6 +91,100 @@ impl Engine {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Generation> {
         let started = Instant::now();
+        self.check(request)?;
+        let sampler = Sampler::new(request.sampler.clone())?;
+        let cached = self.reuse_prefix(&request.prompt)?;
+        let context = self.context();
+        let proposer = match request.spec.method {
+            Method::Plain => None,
+            method => self.proposers.get_mut(&method),
+        };
+        let mut driver = Driver::new(
+            // Shortens the lifetime of the trait object, which a match does not do by itself.
+            proposer.map(|proposer| &mut **proposer as &mut dyn Proposer),
+            &sampler,
+            request.spec.accept.unwrap_or_else(|| AcceptRule::lossless_for(&sampler)),
+            request.spec.max_nodes,
+            &request.prompt,
+        )?;
+        let mut target = Target { model: &mut self.model, sequence: &mut self.sequence };
+        let rest = &request.prompt[cached..];
+        let row = target.model.prefill(target.sequence, rest, driver.wants_of_prompt(), cancel)?;
+        let prompt_time = started.elapsed();
+        on_event(Event::Prompt { tokens: request.prompt.len() });
+
+        let ends: HashSet<u32> = match request.ignore_eos {
+            true => HashSet::new(),
+            false => self.tokenizer.end_of_generation().iter().copied().collect(),
+        };
+        let mut out = Emitter::new(&self.tokenizer, &request.stop);
+        let mut history = request.prompt.clone();
+        let mut ids = Vec::new();
+        let mut first_token = None;
+        let mut counts = Counts::default();
+        let limit = request.max_tokens.unwrap_or(usize::MAX);
+        let mut chosen = Vec::new();
+        let stop_reason = 'answer: loop {
+            if ids.len() >= limit {
+                break StopReason::Length;
+            }
+            if cancel.load(Ordering::Relaxed) {
+                break StopReason::Cancelled;
+            }
+            if ids.is_empty() {
+                let stat = *row.stats.last().ok_or_else(|| Error::invalid("a step gave no row"))?;
+                chosen.push(driver.first(stat, row.logits.as_deref(), &history));
+            } else {
+                let start = RoundStart {
+                    ids: &history,
+                    prompt: request.prompt.len(),
+                    // The root and all below it have positions within the context, and the bonus
+                    // comes on top of what is accepted.
+                    max_depth: (context - history.len()).min(limit - ids.len() - 1),
+                };
+                let outcome = driver.round(&mut target, start)?;
+                counts.add(&outcome);
+                on_event(Event::Round(&outcome));
+                chosen = outcome.added();
+            }
+            first_token.get_or_insert_with(|| started.elapsed());
+            for token in chosen.drain(..) {
+                ids.push(token);
+                history.push(token);
+                if ends.contains(&token) {
+                    break 'answer StopReason::Eos;
+                }
+                if out.push(token, on_event) {
+                    break 'answer StopReason::Stop;
+                }
+            }
+            if ids.len() >= limit {
+                break StopReason::Length;
+            }
+            if history.len() > context {
+                break StopReason::Context;
+            }
+        };
+        if stop_reason != StopReason::Stop {
+            out.finish(on_event);
+        }
+        // As after plain decoding, the last token is not in the cache, nor is what a round kept
+        // behind it.
+        let seen = target.sequence.len().min(history.len() - usize::from(!ids.is_empty()));
+        target.model.truncate(target.sequence, seen)?;
+        let total = started.elapsed();
+        let timings = Timings::new(
+            cached,
+            (request.prompt.len() - cached, prompt_time),
+            (ids.len(), total - prompt_time),
+            first_token.unwrap_or(total),
+            &counts,
+        );
+        Ok(Generation { ids, text: out.into_text(), stop_reason, timings })
+    }
+
+    /// What can be said of a request before anything is computed.
+    fn check(&self, request: &Request) -> Result<()> {
         self.check_ids(&request.prompt)?;
         if request.prompt.len() > self.context() {
             return Err(Error::Invalid {
@@ -95,106 +196,15 @@ impl Engine {
                 hint: Some("shorten the prompt or raise --ctx".into()),
             });
         }
-        let sampler = Sampler::new(request.sampler.clone())?;
-        let want = if sampler.needs_logits() { LastRow::Logits } else { LastRow::Stats };
-        let cached = self.reuse_prefix(&request.prompt)?;
-        let (mut stat, mut logits) = self.extend_last(&request.prompt[cached..], want, cancel)?;
-        let prompt_time = started.elapsed();
-        on_event(Event::Prompt { tokens: request.prompt.len() });
-
-        let ends: HashSet<u32> = if request.ignore_eos {
-            HashSet::new()
-        } else {
-            self.tokenizer().end_of_generation().iter().copied().collect()
-        };
-        let mut out = Emitter {
-            stream: DecodeStream::new(self.tokenizer(), Begin::Continuation, Specials::Hide),
-            stops: StopMatcher::new(request.stop.iter().cloned()),
-            text: String::new(),
-        };
-        let mut history = request.prompt.clone();
-        let mut ids = Vec::new();
-        let mut first_token = None;
-        let limit = request.max_tokens.unwrap_or(usize::MAX);
-        // Within the loop the flag is looked at in one place, so that what was generated is kept.
-        let never = AtomicBool::new(false);
-        let stop_reason = loop {
-            if ids.len() >= limit {
-                break StopReason::Length;
-            }
-            if cancel.load(Ordering::Relaxed) {
-                break StopReason::Cancelled;
-            }
-            let position = history.len() as u64;
-            let token = match &logits {
-                Some(logits) => sampler.choose(logits, &history, position).token,
-                None => stat.argmax,
-            };
-            first_token.get_or_insert_with(|| started.elapsed());
-            ids.push(token);
-            history.push(token);
-            if ends.contains(&token) {
-                break StopReason::Eos;
-            }
-            if out.push(self, token, on_event) {
-                break StopReason::Stop;
-            }
-            if ids.len() >= limit {
-                break StopReason::Length;
-            }
-            if history.len() > self.context() {
-                break StopReason::Context;
-            }
-            (stat, logits) = self.extend_last(&[token], want, &never)?;
-        };
-        if stop_reason != StopReason::Stop {
-            out.finish(on_event);
+        request.spec.check()?;
+        let method = request.spec.method;
+        if !self.methods().contains(&method) {
+            let names: Vec<_> = self.methods().into_iter().map(Method::name).collect();
+            return Err(Error::Invalid {
+                message: format!("--spec {}: nothing here drafts that way", method.name()),
+                hint: Some(format!("possible now: {}", names.join(", "))),
+            });
         }
-        let total = started.elapsed();
-        let timings = Timings::new(
-            cached,
-            (request.prompt.len() - cached, prompt_time),
-            (ids.len(), total - prompt_time),
-            first_token.unwrap_or(total),
-        );
-        Ok(Generation { ids, text: out.text, stop_reason, timings })
-    }
-}
-
-/// Ids in, certain text out.
-struct Emitter {
-    stream: DecodeStream,
-    stops: StopMatcher,
-    text: String,
-}
-
-impl Emitter {
-    /// True if a stop text is complete.
-    fn push(&mut self, engine: &Engine, token: u32, on_event: &mut dyn FnMut(Event<'_>)) -> bool {
-        let mut piece = String::new();
-        self.stream.push(engine.tokenizer(), token, &mut piece);
-        let (text, stopped) = match self.stops.push(&piece) {
-            StopStep::Text(text) => (text, false),
-            StopStep::Stopped { text, .. } => (text, true),
-        };
-        self.emit(&text, on_event);
-        stopped
-    }
-
-    fn finish(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
-        let mut rest = String::new();
-        self.stream.clone().finish(&mut rest);
-        let mut text = match self.stops.push(&rest) {
-            StopStep::Text(text) | StopStep::Stopped { text, .. } => text,
-        };
-        text.push_str(&self.stops.finish());
-        self.emit(&text, on_event);
-    }
-
-    fn emit(&mut self, text: &str, on_event: &mut dyn FnMut(Event<'_>)) {
-        if !text.is_empty() {
-            self.text.push_str(text);
-            on_event(Event::Text(text));
-        }
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Opening a model on a device.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -14,6 +15,7 @@ use crate::{
     model::{MAX_TREE_ROWS, Model, ModelOptions, RowStat, StepOutput, Want},
     ops::{Activations, KvFormat},
     quant::QuantFormat,
+    spec::{Method, Proposer},
     text::{ChatTemplate, Tokenizer},
 };
 
@@ -41,11 +43,12 @@ pub struct LoadOptions {
 pub struct Engine {
     name: String,
     backend: Arc<dyn Backend>,
-    model: Model,
-    sequence: Sequence,
-    tokenizer: Tokenizer,
+    pub(super) model: Model,
+    pub(super) sequence: Sequence,
+    pub(super) tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     context: usize,
+    pub(super) proposers: BTreeMap<Method, Box<dyn Proposer>>,
 }
 
 impl Engine {
@@ -95,7 +98,18 @@ impl Engine {
         let name = path
             .file_name()
             .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, backend, model, sequence, tokenizer, template, context })
+        let proposers = BTreeMap::new();
+        Ok(Self { name, backend, model, sequence, tokenizer, template, context, proposers })
+    }
+
+    /// Gives the engine somebody to draft; takes the place of an earlier one of the same method.
+    pub fn set_proposer(&mut self, proposer: Box<dyn Proposer>) {
+        self.proposers.insert(proposer.method(), proposer);
+    }
+
+    /// Methods that a request can name: plain, and those of the proposers there are.
+    pub fn methods(&self) -> Vec<Method> {
+        std::iter::once(Method::Plain).chain(self.proposers.keys().copied()).collect()
     }
 
     /// Only the tokenizer of a file or folder.

@@ -6,6 +6,7 @@
 
 mod bench;
 mod device;
+mod emitter;
 mod generate;
 mod load;
 mod score;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::spec::{RoundOutcome, StageTimes};
+
 /// Counts and times; derived rates are zero where their count is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Timings {
@@ -27,6 +29,36 @@ pub struct Timings {
     pub predicted_per_second: f64,
     /// From the request to the first token.
     pub first_token_ms: f64,
+    /// Tokens drafted.
+    pub draft_n: usize,
+    /// Those of them that were accepted.
+    pub draft_n_accepted: usize,
+    /// Forward passes behind the prompt's.
+    pub rounds_n: usize,
+    /// Tokens that a round chose on average, the bonus included.
+    pub tokens_per_round: f64,
+    /// Time of all rounds by stage.
+    pub stages: StageTimes,
+}
+
+/// What the rounds of a generation add up to.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    drafted: usize,
+    accepted: usize,
+    rounds: usize,
+    tokens: usize,
+    stages: StageTimes,
+}
+
+impl Counts {
+    pub fn add(&mut self, outcome: &RoundOutcome) {
+        self.drafted += outcome.drafted();
+        self.accepted += outcome.accepted();
+        self.rounds += 1;
+        self.tokens += outcome.tokens();
+        self.stages.add(&outcome.times);
+    }
 }
 
 impl Timings {
@@ -35,6 +67,7 @@ impl Timings {
         prompt: (usize, Duration),
         predicted: (usize, Duration),
         first_token: Duration,
+        counts: &Counts,
     ) -> Self {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let per = |total: f64, n: usize| if n == 0 { 0.0 } else { total / n as f64 };
@@ -53,6 +86,11 @@ impl Timings {
             predicted_per_token_ms: per(ms(predicted.1), predicted.0),
             predicted_per_second: rate(predicted.0, predicted.1),
             first_token_ms: ms(first_token),
+            draft_n: counts.drafted,
+            draft_n_accepted: counts.accepted,
+            rounds_n: counts.rounds,
+            tokens_per_round: per(counts.tokens as f64, counts.rounds),
+            stages: counts.stages,
         }
     }
 }

@@ -9,11 +9,13 @@
 mod accept;
 mod choices;
 mod draft;
+mod driver;
 mod outcome;
 mod propose;
 #[cfg(test)]
 pub(crate) mod sample_rounds;
 mod stats;
+mod settings;
 mod template;
 pub mod trace;
 mod tree;
@@ -23,10 +25,12 @@ pub use accept::{
     accept_sampled, draw_children,
 };
 pub use draft::{Draft, DraftNode, Proposal, Source};
+pub use driver::{Driver, RoundStart, Target};
 pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
 pub use propose::{DraftContext, Method, Proposer};
 pub use stats::{
     CALIBRATION_BINS, CalibrationBin, DepthTally, Ratio, SourceTally, SpecStats, Tally,
 };
+pub use settings::{Speculation, TreeChoice};
 pub use template::{MAX_NODES, TreeTemplate};
 pub use tree::CandidateTree;
