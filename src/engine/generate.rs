@@ -93,6 +93,7 @@ impl Engine {
         let started = Instant::now();
         self.check(request)?;
         let sampler = Sampler::new(request.sampler.clone())?;
+        let rule = request.spec.accept.unwrap_or_else(|| AcceptRule::lossless_for(&sampler));
         let cached = self.reuse_prefix(&request.prompt)?;
         let context = self.context();
         let proposer = match request.spec.method {
@@ -102,8 +103,8 @@ impl Engine {
         let mut driver = Driver::new(
             // Shortens the lifetime of the trait object, which a match does not do by itself.
             proposer.map(|proposer| &mut **proposer as &mut dyn Proposer),
-            &sampler,
-            request.spec.accept.unwrap_or_else(|| AcceptRule::lossless_for(&sampler)),
+            sampler,
+            rule,
             request.spec.max_nodes,
             &request.prompt,
         )?;

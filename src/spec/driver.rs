@@ -39,7 +39,7 @@ pub struct RoundStart<'a> {
 /// Runs the rounds of one generation.
 pub struct Driver<'a> {
     proposer: Option<&'a mut dyn Proposer>,
-    sampler: &'a Sampler,
+    sampler: Sampler,
     rule: AcceptRule,
     max_nodes: usize,
     rounds: u64,
@@ -52,7 +52,7 @@ impl<'a> Driver<'a> {
     /// A rule that does not go with the sampler ([`Error::Invalid`]), and those of the proposer.
     pub fn new(
         mut proposer: Option<&'a mut dyn Proposer>,
-        sampler: &'a Sampler,
+        sampler: Sampler,
         rule: AcceptRule,
         max_nodes: usize,
         prompt: &[u32],
@@ -101,7 +101,7 @@ impl<'a> Driver<'a> {
         let step = target.model.tree_step(target.sequence, tree.tokens(), tree.parents(), want)?;
         let verified = Instant::now();
         let rows = TargetRows { stats: &step.output.stats, logits: step.output.logits.as_deref() };
-        let accepted = accept(self.rule, self.sampler, &draft, rows, start.ids)?;
+        let accepted = accept(self.rule, &self.sampler, &draft, rows, start.ids)?;
         let decided = Instant::now();
         step.commit(&accepted.path)?;
         let times = StageTimes {

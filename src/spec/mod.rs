@@ -14,8 +14,8 @@ mod outcome;
 mod propose;
 #[cfg(test)]
 pub(crate) mod sample_rounds;
-mod stats;
 mod settings;
+mod stats;
 mod template;
 pub mod trace;
 mod tree;
@@ -28,9 +28,9 @@ pub use draft::{Draft, DraftNode, Proposal, Source};
 pub use driver::{Driver, RoundStart, Target};
 pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
 pub use propose::{DraftContext, Method, Proposer};
+pub use settings::{Speculation, TreeChoice};
 pub use stats::{
     CALIBRATION_BINS, CalibrationBin, DepthTally, Ratio, SourceTally, SpecStats, Tally,
 };
-pub use settings::{Speculation, TreeChoice};
 pub use template::{MAX_NODES, TreeTemplate};
 pub use tree::CandidateTree;
