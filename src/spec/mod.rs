@@ -11,6 +11,7 @@ mod choices;
 mod draft;
 mod driver;
 mod outcome;
+pub mod policy;
 mod propose;
 #[cfg(test)]
 pub(crate) mod sample_rounds;

@@ -1,0 +1,262 @@
+//! Never slower: plain steps where speculation does not pay.
+//!
+//! The currency is the *excess* of a speculative round: its milliseconds less what its tokens would
+//! have cost plainly. What plain steps cost is known from *probes*, plain rounds between speculative
+//! ones.
+//!
+//! * **On.** Excess is summed, never below zero (Page's cumulative sum test for a change). When it
+//!   reaches the price of [`ALLOWANCE`] plain steps, speculation is off. So it may be slow for a
+//!   while, as after a few unlucky rounds, but not for long; where it pays, the sum stays near zero.
+//!   Every [`PROBE_EVERY`]th round is a probe, which costs at most 1 / 48 of the time, as a round is
+//!   no faster than a plain step.
+//! * **Off.** After a rest speculation gets a trial of [`TRIAL`] rounds. It is on again if these were
+//!   faster than plain steps by [`MARGIN`]; the trial ends early if it falls behind by
+//!   [`TRIAL_ALLOWANCE`] plain steps. The rest doubles with each failed trial and each switch to
+//!   off, until speculation has been on for [`STEADY`] rounds; and it is never so short that the
+//!   trial before it lost more than [`TRIAL_SHARE`] of its time.
+//!
+//! So against the better of the two the loss is at most 8 plain steps and a round for each time that
+//! speculation turns slow, and beside that at most 2.1 % while on (probes) and 2 % while off
+//! (trials). The margin and the sum from zero are the hysteresis.
+//!
+//! Times are noisy: another program may take the processor. So a sample counts for at most twice the
+//! running mean, and the first round of each kind, which may compile and allocate, does not count.
+
+use serde::{Deserialize, Serialize};
+
+/// Excess, in plain steps, at which speculation is switched off.
+const ALLOWANCE: f64 = 8.0;
+/// Rounds from one probe to the next.
+const PROBE_EVERY: u32 = 48;
+/// Plain steps that are measured before the first speculative round, if their price is not known.
+const FIRST_PROBES: u32 = 4;
+/// Rounds of a trial.
+const TRIAL: u32 = 16;
+/// Excess, in plain steps, at which a trial ends early.
+const TRIAL_ALLOWANCE: f64 = 4.0;
+/// Share of its time by which a trial must beat plain steps.
+const MARGIN: f64 = 0.05;
+/// Plain steps from the first switch to off to the trial.
+const REST: f64 = 64.0;
+/// Most plain steps between trials, but for what [`TRIAL_SHARE`] asks.
+const MAX_REST: f64 = 512.0;
+/// Rounds after which a restart was right, so that the next rest is short again.
+const STEADY: u32 = 256;
+/// Most of the time of a rest that the trial before it may have lost.
+const TRIAL_SHARE: f64 = 0.02;
+/// Least weight of a new sample in a running mean.
+const WEIGHT: f64 = 0.1;
+
+/// What a round is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The root alone.
+    Plain,
+    /// As the proposer drafts, even if it has no guess.
+    Speculative,
+}
+
+/// A running mean that outliers move little.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    value: Option<f64>,
+    samples: u32,
+}
+
+impl Mean {
+    /// Takes a sample, and gives what it counts for: at most twice the mean so far. The first one
+    /// counts for nothing.
+    fn take(&mut self, ms: f64) -> Option<f64> {
+        self.samples = self.samples.saturating_add(1);
+        if self.samples == 1 {
+            return None;
+        }
+        let ms = self.value.map_or(ms, |mean| ms.min(2.0 * mean));
+        let weight = WEIGHT.max(1.0 / f64::from(self.samples - 1));
+        self.value = Some(self.value.map_or(ms, |mean| mean + weight * (ms - mean)));
+        Some(ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    On {
+        /// Sum of excess in milliseconds.
+        excess: f64,
+        /// Rounds since the last probe.
+        since_probe: u32,
+        /// Rounds since it went on.
+        rounds: u32,
+    },
+    /// Plain steps until the next trial.
+    Off { left: u32 },
+    Trial {
+        /// Rounds so far.
+        rounds: u32,
+        /// Their milliseconds.
+        ms: f64,
+        /// Their excess.
+        excess: f64,
+    },
+}
+
+const ON: State = State::On { excess: 0.0, since_probe: 0, rounds: 0 };
+
+/// Decides round by round whether to speculate. Keep one for each way of drafting, over all
+/// generations on a device.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    plain: Mean,
+    speculative: Mean,
+    state: State,
+    /// Plain steps that are still wanted before anything else.
+    first_probes: u32,
+    /// Plain steps of the next rest.
+    rest: f64,
+    report: GateReport,
+}
+
+/// What a gate has seen and done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// Whether speculation is on.
+    pub on: bool,
+    /// Milliseconds of a plain step, by the running mean.
+    pub plain_ms: Option<f64>,
+    /// Speculative rounds, and the tokens they gave.
+    pub rounds: u64,
+    /// Tokens of those rounds.
+    pub tokens: u64,
+    /// Plain steps taken while speculation was on, to learn their price.
+    pub probes: u64,
+    /// Plain steps taken because speculation did not pay.
+    pub plain: u64,
+    /// Times it was switched off.
+    pub stops: u64,
+    /// Trials, and how many of them switched it on again.
+    pub trials: u64,
+    /// Trials that switched speculation on again.
+    pub restarts: u64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Gate {
+    /// A gate that is on. Without the price of a plain step it asks for four plain rounds first.
+    pub fn new(plain_ms: Option<f64>) -> Self {
+        let known = plain_ms.filter(|ms| ms.is_finite() && *ms > 0.0);
+        Self {
+            plain: Mean { value: known, samples: if known.is_some() { 2 } else { 0 } },
+            speculative: Mean::default(),
+            state: ON,
+            first_probes: if known.is_some() { 0 } else { FIRST_PROBES },
+            rest: REST,
+            report: GateReport::default(),
+        }
+    }
+
+    /// What the next round is to be.
+    pub fn next(&self) -> Step {
+        match self.state {
+            _ if self.first_probes > 0 => Step::Plain,
+            State::On { since_probe, .. } if since_probe >= PROBE_EVERY - 1 => Step::Plain,
+            State::Off { .. } => Step::Plain,
+            State::On { .. } | State::Trial { .. } => Step::Speculative,
+        }
+    }
+
+    /// Takes what a round took, and the tokens it gave. Rounds that say nothing of speed, as the one
+    /// that ends a text, may be left out; a time that is none is.
+    pub fn record(&mut self, step: Step, ms: f64, tokens: usize) {
+        if !(ms.is_finite() && ms > 0.0 && tokens > 0) {
+            return;
+        }
+        match step {
+            Step::Plain => self.record_plain(ms / tokens as f64),
+            Step::Speculative => self.record_speculative(ms, tokens as f64),
+        }
+    }
+
+    /// What it has seen and done.
+    pub fn report(&self) -> GateReport {
+        GateReport {
+            on: matches!(self.state, State::On { .. }),
+            plain_ms: self.plain.value,
+            ..self.report
+        }
+    }
+
+    fn record_plain(&mut self, ms: f64) {
+        self.plain.take(ms);
+        self.first_probes = self.first_probes.saturating_sub(1);
+        match &mut self.state {
+            State::On { since_probe, .. } => {
+                self.report.probes += 1;
+                *since_probe = 0;
+            }
+            State::Off { left } => {
+                self.report.plain += 1;
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.report.trials += 1;
+                    self.state = State::Trial { rounds: 0, ms: 0.0, excess: 0.0 };
+                }
+            }
+            State::Trial { .. } => self.report.plain += 1,
+        }
+    }
+
+    fn record_speculative(&mut self, ms: f64, tokens: f64) {
+        self.report.rounds += 1;
+        self.report.tokens += tokens as u64;
+        let (Some(ms), Some(plain)) = (self.speculative.take(ms), self.plain.value) else { return };
+        let more = ms - tokens * plain;
+        match &mut self.state {
+            State::On { excess, since_probe, rounds } => {
+                *since_probe += 1;
+                *rounds += 1;
+                *excess = (*excess + more).max(0.0);
+                if *rounds == STEADY {
+                    self.rest = REST;
+                }
+                if *excess > ALLOWANCE * plain {
+                    self.report.stops += 1;
+                    self.state = State::Off { left: self.rest as u32 };
+                    self.rest = (2.0 * self.rest).min(MAX_REST);
+                }
+            }
+            State::Trial { rounds, ms: total, excess } => {
+                *rounds += 1;
+                *total += ms;
+                *excess += more;
+                let (rounds, total, excess) = (*rounds, *total, *excess);
+                if excess > TRIAL_ALLOWANCE * plain {
+                    self.stop_trial(excess / plain);
+                } else if rounds == TRIAL && -excess > MARGIN * total {
+                    self.report.restarts += 1;
+                    self.state = ON;
+                } else if rounds == TRIAL {
+                    self.stop_trial(excess / plain);
+                }
+            }
+            // A round that was begun before the gate was off.
+            State::Off { .. } => {}
+        }
+    }
+
+    /// Off again after a trial that lost so many plain steps.
+    fn stop_trial(&mut self, lost: f64) {
+        let rest = self.rest.max(lost / TRIAL_SHARE);
+        self.state = State::Off { left: rest as u32 };
+        self.rest = (2.0 * self.rest).min(MAX_REST);
+    }
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! How long a chain to draft.
+
+use super::VerifyCurve;
+use crate::spec::{RoundOutcome, Verdict};
+
+/// Depths with an estimate of their own; deeper ones share the last.
+const DEPTHS: usize = 16;
+/// Weight of the prior in rounds.
+const PRIOR_WEIGHT: f64 = 4.0;
+/// What a round is worth after the next one that tests the same depth: about the last 40 count.
+const FADE: f64 = 0.975;
+
+/// Chooses the length of chains from how deep they were kept. Estimates by depth, since the longer a
+/// guess has been right the likelier it goes on; they fade, so that they follow the text.
+#[derive(Clone, Debug)]
+pub struct DraftLength {
+    prior: f64,
+    seen: [Seen; DEPTHS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    hits: f64,
+    trials: f64,
+}
+
+impl DraftLength {
+    /// Nothing seen yet; a token is expected to be kept with probability `prior` if those before it
+    /// were.
+    pub fn new(prior: f64) -> Self {
+        Self { prior: prior.clamp(0.0, 1.0), seen: [Seen::default(); DEPTHS] }
+    }
+
+    /// Counts how deep a round was kept: each depth whose parent was kept, as right if any of its
+    /// candidates was.
+    pub fn observe(&mut self, round: &RoundOutcome) {
+        let reached =
+            |n: &&crate::spec::NodeOutcome| n.depth > 0 && n.verdict != Verdict::Unreached;
+        let deepest = round.nodes.iter().filter(reached).map(|n| n.depth as usize).max();
+        for depth in 1..=deepest.unwrap_or(0) {
+            let seen = &mut self.seen[depth.min(DEPTHS) - 1];
+            let hit = depth <= round.accepted();
+            seen.hits = seen.hits * FADE + if hit { 1.0 } else { 0.0 };
+            seen.trials = seen.trials * FADE + 1.0;
+        }
+    }
+
+    /// Probability that a candidate at `depth`, from 1, is kept if those before it are.
+    pub fn p(&self, depth: usize) -> f64 {
+        let seen = self.seen[depth.clamp(1, DEPTHS) - 1];
+        (PRIOR_WEIGHT * self.prior + seen.hits) / (PRIOR_WEIGHT + seen.trials)
+    }
+
+    /// The length up to `most` that gives most tokens a unit of time; of equals the shortest. 0 where
+    /// no draft pays.
+    pub fn best(&self, curve: &VerifyCurve, most: usize) -> usize {
+        let (mut best, mut rate) = (0, 1.0 / curve.plain_ms());
+        let (mut tokens, mut p) = (1.0, 1.0);
+        for length in 1..=most {
+            p *= self.p(length);
+            tokens += p;
+            let at = tokens / curve.round_ms(length + 1, length);
+            if at > rate {
+                (best, rate) = (length, at);
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::curve::tests::key, *};
+    use crate::spec::{Method, NodeOutcome, Source, StageTimes, policy::Between};
+
+    /// A chain of `drafted` of which `kept` were kept.
+    fn round(drafted: u32, kept: u32) -> RoundOutcome {
+        let node = |depth: u32| NodeOutcome {
+            token: depth,
+            parent: depth.checked_sub(1),
+            depth,
+            source: if depth == 0 { Source::Root } else { Source::Draft },
+            rank: 0,
+            draft_p: None,
+            target_p: None,
+            entropy: None,
+            threshold: None,
+            verdict: match depth {
+                0 => Verdict::Root,
+                depth if depth <= kept => Verdict::Accepted,
+                depth if depth == kept + 1 => Verdict::Rejected { wanted: 99 },
+                _ => Verdict::Unreached,
+            },
+        };
+        RoundOutcome {
+            round: 0,
+            prefix: 0,
+            method: Method::Draft,
+            nodes: (0..=drafted).map(node).collect(),
+            path: (0..=kept).collect(),
+            bonus: 0,
+            times: StageTimes::default(),
+        }
+    }
+
+    fn curve() -> VerifyCurve {
+        let draft = (1..=16).map(|depth| f64::from(depth) * 1.5).collect();
+        VerifyCurve::new(key(), 10.0, vec![(1, 10.0), (16, 25.0)], Between::Linear, draft)
+            .expect("valid")
+    }
+
+    #[test]
+    fn lengths_follow_what_is_kept() {
+        let mut length = DraftLength::new(0.6);
+        let before = length.best(&curve(), 15);
+        for _ in 0..60 {
+            length.observe(&round(8, 8));
+        }
+        assert!(length.best(&curve(), 15) > before.max(7), "all kept, so more pays");
+        assert_eq!(length.best(&curve(), 3), 3);
+        for _ in 0..200 {
+            length.observe(&round(8, 0));
+        }
+        assert_eq!(length.best(&curve(), 15), 0, "nothing kept, so nothing pays");
+        assert!(length.p(1) < 0.1 && length.p(5) > 0.9, "depths that were not reached keep theirs");
+        for _ in 0..60 {
+            length.observe(&round(1, 1));
+        }
+        assert!(length.best(&curve(), 15) > 1, "and are believed again once they are reached");
+    }
+
+    #[test]
+    fn the_best_length_has_the_largest_ratio() {
+        // p = 0.5 at every depth, rows 1 ms and drafts 1.5 ms each:
+        // 1.5 / 12.5, 1.75 / 15, 1.875 / 17.5: one is best, and beats 1 / 10.
+        assert_eq!(DraftLength::new(0.5).best(&curve(), 15), 1);
+        // 0.2: 1.2 / 12.5 is below 1 / 10.
+        assert_eq!(DraftLength::new(0.2).best(&curve(), 15), 0);
+        // 0.8: 1.8/12.5 = .144, 2.44/15 = .1627, 2.952/17.5 = .16869, 3.3616/20 = .16808
+        assert_eq!(DraftLength::new(0.8).best(&curve(), 15), 3);
+    }
+}

@@ -1,0 +1,282 @@
+//! Which shape of tree pays most.
+//!
+//! A node whose path takes guess `r_1` of head 1, `r_2` of head 2, … is kept with probability
+//! `a_1[r_1] a_2[r_2] …`, where `a_k[r]` is how often guess `r` of head `k` is right if the path
+//! before it is; a round gives one token more than the nodes it keeps, so on average one more than
+//! the sum of these products. The tree of N nodes with the largest sum is grown greedily: a node is
+//! never likelier than its parent, nor than the siblings before it (arXiv 2401.10774, section 2.3.3).
+//! Which N pays most is a matter of the device (Sequoia, arXiv 2402.12374): the one with the largest
+//! ratio of tokens to the time of a round.
+
+use super::VerifyCurve;
+use crate::spec::{MAX_NODES, TreeTemplate};
+
+/// Bounds of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most nodes with the root, 1 to [`MAX_NODES`].
+    pub nodes: usize,
+    /// Most edges between the root and a node.
+    pub depth: usize,
+    /// Most guesses of a head.
+    pub ranks: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { nodes: MAX_NODES, depth: MAX_NODES - 1, ranks: MAX_NODES }
+    }
+}
+
+/// A shape with what it promises.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// The tree.
+    pub template: TreeTemplate,
+    /// Tokens a round, the bonus included.
+    pub tokens: f64,
+    /// Milliseconds a round.
+    pub round_ms: f64,
+    /// Speed over plain decoding.
+    pub speedup: f64,
+}
+
+/// The shape that gives most tokens a unit of time: the root alone where no tree pays. Of equals the
+/// smaller one.
+pub fn best_tree(accuracy: &[Vec<f32>], curve: &VerifyCurve, limits: Limits) -> Shape {
+    let mut best = shape(&[], curve);
+    // A depth costs all heads up to it, so each depth has a search of its own.
+    for depth in 1..=limits.depth.min(accuracy.len()) {
+        let nodes = likeliest(accuracy, Limits { depth, ..limits });
+        for n in 1..=nodes.len() {
+            if speedup(&nodes[..n], curve) > best.speedup {
+                best = shape(&nodes[..n], curve);
+            }
+        }
+    }
+    best
+}
+
+/// The shape of up to `nodes` nodes with the root that gives most tokens a round; fewer where the
+/// heads have no more guesses that are ever right.
+pub fn tree_of(accuracy: &[Vec<f32>], nodes: usize, curve: &VerifyCurve, limits: Limits) -> Shape {
+    shape(&likeliest(accuracy, Limits { nodes: nodes.min(limits.nodes), ..limits }), curve)
+}
+
+/// A node below the root.
+#[derive(Clone, Debug, PartialEq)]
+struct Node {
+    /// Ranks along its path.
+    choice: Vec<usize>,
+    /// Probability that it is kept.
+    p: f64,
+}
+
+/// A candidate: guess number `next` in the order of its level's likelihood, below `parent`.
+#[derive(Clone, Copy)]
+struct Candidate {
+    parent: Option<usize>,
+    level: usize,
+    next: usize,
+    p: f64,
+}
+
+/// Nodes below the root, likeliest first; of equals the less deep, then the one below the earlier
+/// parent, then the lower rank. Every prefix of the list is a tree.
+fn likeliest(accuracy: &[Vec<f32>], limits: Limits) -> Vec<Node> {
+    let levels: Vec<Vec<(usize, f64)>> =
+        accuracy.iter().take(limits.depth).map(|ranks| ranked(ranks, limits.ranks)).collect();
+    let candidate = |parent: Option<usize>, level: usize, next: usize, p: f64| {
+        let &(_, accuracy) = levels.get(level)?.get(next)?;
+        Some(Candidate { parent, level, next, p: p * accuracy })
+    };
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut open: Vec<Candidate> = candidate(None, 0, 0, 1.0).into_iter().collect();
+    while nodes.len() + 1 < limits.nodes.min(MAX_NODES) && !open.is_empty() {
+        let order = |c: &Candidate| (c.level, c.parent);
+        let best = (1..open.len()).fold(0, |best, i| {
+            let (a, b) = (&open[i], &open[best]);
+            if a.p > b.p || (a.p == b.p && order(a) < order(b)) { i } else { best }
+        });
+        let taken = open.swap_remove(best);
+        let above = taken.parent.map_or(1.0, |parent| nodes[parent].p);
+        let mut choice = taken.parent.map_or(vec![], |parent| nodes[parent].choice.clone());
+        choice.push(levels[taken.level][taken.next].0);
+        nodes.push(Node { choice, p: taken.p });
+        open.extend(candidate(taken.parent, taken.level, taken.next + 1, above));
+        open.extend(candidate(Some(nodes.len() - 1), taken.level + 1, 0, taken.p));
+    }
+    nodes
+}
+
+/// The guesses of a head that are ever right, as (rank, accuracy), the most accurate first. Measured
+/// accuracies need not fall with the rank.
+fn ranked(ranks: &[f32], most: usize) -> Vec<(usize, f64)> {
+    let known = ranks.iter().take(most.min(MAX_NODES)).map(|&a| f64::from(a)).enumerate();
+    let mut all: Vec<(usize, f64)> =
+        known.filter(|&(_, a)| a > 0.0).map(|(rank, a)| (rank, a.min(1.0))).collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    all
+}
+
+fn tokens(nodes: &[Node]) -> f64 {
+    1.0 + nodes.iter().map(|node| node.p).sum::<f64>()
+}
+
+fn round_ms(nodes: &[Node], curve: &VerifyCurve) -> f64 {
+    let depth = nodes.iter().map(|node| node.choice.len()).max().unwrap_or(0);
+    curve.round_ms(nodes.len() + 1, depth)
+}
+
+fn speedup(nodes: &[Node], curve: &VerifyCurve) -> f64 {
+    tokens(nodes) * curve.plain_ms() / round_ms(nodes, curve)
+}
+
+fn shape(nodes: &[Node], curve: &VerifyCurve) -> Shape {
+    let choices: Vec<Vec<usize>> = nodes.iter().map(|node| node.choice.clone()).collect();
+    Shape {
+        template: TreeTemplate::from_choices(&choices)
+            .expect("a search makes at most 63 nodes of ranks below 64"),
+        tokens: tokens(nodes),
+        round_ms: round_ms(nodes, curve),
+        speedup: speedup(nodes, curve),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::curve::tests::key, *};
+    use crate::spec::policy::Between;
+
+    fn flat(rows: &[(usize, f64)], draft: &[f64]) -> VerifyCurve {
+        VerifyCurve::new(key(), 10.0, rows.to_vec(), Between::Linear, draft.to_vec())
+            .expect("valid")
+    }
+
+    #[test]
+    fn the_likeliest_nodes_come_first() {
+        let accuracy = [vec![0.5, 0.25], vec![0.5, 0.125]];
+        let tree = tree_of(&accuracy, 5, &flat(&[(1, 10.0)], &[]), Limits::default());
+        // .5 | .25 below it (before its equal, being... deeper) | .25 second guess | .125 | ...
+        assert_eq!(tree.template.choices(), [vec![0], vec![1], vec![0, 0], vec![1, 0]]);
+        assert!((tree.tokens - (1.0 + 0.5 + 0.25 + 0.25 + 0.125)).abs() < 1e-12);
+        let all = tree_of(&accuracy, 64, &flat(&[(1, 10.0)], &[]), Limits::default());
+        assert_eq!(all.template.len(), 7);
+        let narrow = Limits { ranks: 1, ..Limits::default() };
+        let chain = tree_of(&accuracy, 64, &flat(&[(1, 10.0)], &[]), narrow);
+        assert_eq!(chain.template, TreeTemplate::chain(2).expect("valid"));
+    }
+
+    #[test]
+    fn ranks_need_not_fall_and_useless_ones_are_left_out() {
+        let accuracy = [vec![0.1, 0.0, 0.6, f32::NAN]];
+        let tree = tree_of(&accuracy, 64, &flat(&[(1, 10.0)], &[]), Limits::default());
+        assert_eq!(tree.template.choices(), [[0], [2]]);
+        let one = tree_of(&accuracy, 2, &flat(&[(1, 10.0)], &[]), Limits::default());
+        assert_eq!(one.template.choices(), [[2]]);
+    }
+
+    #[test]
+    fn the_device_decides_how_many_nodes_pay() {
+        let accuracy = vec![vec![0.6, 0.15, 0.06, 0.03]; 3];
+        let free = flat(&[(1, 10.0), (64, 10.0)], &[]);
+        assert_eq!(best_tree(&accuracy, &free, Limits::default()).template.len(), 64);
+        let dear = flat(&[(1, 10.0), (2, 20.0), (64, 640.0)], &[]);
+        let best = best_tree(&accuracy, &dear, Limits::default());
+        assert_eq!((best.template, best.speedup), (TreeTemplate::root(), 1.0));
+        // Two rows are nearly free, more are not: a chain of one.
+        let cliff = flat(&[(1, 10.0), (2, 10.5), (3, 30.0), (64, 640.0)], &[]);
+        let best = best_tree(&accuracy, &cliff, Limits::default());
+        assert_eq!(best.template, TreeTemplate::chain(1).expect("valid"));
+        assert!((best.speedup - 1.6 * 10.0 / 10.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn padded_steps_are_used_in_full() {
+        let accuracy = vec![vec![0.5, 0.2, 0.1, 0.05, 0.02]; 4];
+        let points = vec![(1, 10.0), (8, 12.0), (16, 14.0), (64, 60.0)];
+        let curve = VerifyCurve::new(key(), 10.0, points, Between::Padded, vec![]).expect("valid");
+        let best = best_tree(&accuracy, &curve, Limits::default());
+        assert_eq!(best.template.len(), 16);
+    }
+
+    #[test]
+    fn deep_heads_that_cost_more_than_they_give_are_left_out() {
+        let accuracy = vec![vec![0.6], vec![0.6], vec![0.3]];
+        let rows = [(1, 10.0), (64, 10.0)];
+        let at = |draft: &[f64]| {
+            best_tree(&accuracy, &flat(&rows, draft), Limits::default()).template.max_depth()
+        };
+        assert_eq!(at(&[]), 3);
+        assert_eq!(at(&[1.0, 2.0, 9.0]), 2);
+        assert_eq!(at(&[1.0, 6.0, 9.0]), 1);
+        assert_eq!(at(&[9.0, 12.0, 15.0]), 0);
+        let shallow = Limits { depth: 1, ..Limits::default() };
+        assert_eq!(best_tree(&accuracy, &flat(&rows, &[]), shallow).template.max_depth(), 1);
+    }
+
+    /// Every tree of up to `nodes` nodes with contiguous ranks, by trying all.
+    fn exhaustive(accuracy: &[Vec<f32>], nodes: usize) -> f64 {
+        fn extend(
+            accuracy: &[Vec<f32>],
+            tree: &mut Vec<(Vec<usize>, f64)>,
+            from: usize,
+            left: usize,
+            all: &[(Vec<usize>, f64)],
+            best: &mut f64,
+        ) {
+            *best = best.max(1.0 + tree.iter().map(|node| node.1).sum::<f64>());
+            for at in from..all.len() {
+                let (choice, p) = &all[at];
+                let (_, parent) = choice.split_last().expect("not the root");
+                let has_parent = parent.is_empty() || tree.iter().any(|node| node.0 == parent);
+                if left > 0 && has_parent {
+                    tree.push((choice.clone(), *p));
+                    extend(accuracy, tree, at + 1, left - 1, all, best);
+                    tree.pop();
+                }
+            }
+        }
+        let mut all: Vec<(Vec<usize>, f64)> = vec![(vec![], 1.0)];
+        let mut at = 0;
+        while at < all.len() {
+            let (choice, p) = all[at].clone();
+            for (rank, &a) in accuracy.get(choice.len()).into_iter().flatten().enumerate() {
+                let mut choice = choice.clone();
+                choice.push(rank);
+                all.push((choice, p * f64::from(a)));
+            }
+            at += 1;
+        }
+        all.remove(0);
+        let mut best = 0.0;
+        extend(accuracy, &mut vec![], 0, nodes - 1, &all, &mut best);
+        best
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn greedy_growth_is_optimal(
+            accuracy in prop::collection::vec(prop::collection::vec(0.0f32..0.6, 3), 2),
+            nodes in 1usize..6,
+        ) {
+            let found = tree_of(&accuracy, nodes, &flat(&[(1, 10.0)], &[]), Limits::default());
+            prop_assert!((found.tokens - exhaustive(&accuracy, nodes)).abs() < 1e-9);
+        }
+
+        #[test]
+        fn nothing_panics(
+            accuracy in prop::collection::vec(prop::collection::vec(any::<f32>(), 0..70), 0..6),
+            (nodes, depth, ranks) in (0usize..80, 0usize..80, 0usize..80),
+        ) {
+            let curve = flat(&[(1, 10.0), (64, 20.0)], &[1.0]);
+            let best = best_tree(&accuracy, &curve, Limits { nodes, depth, ranks });
+            prop_assert!(best.template.len() <= nodes.clamp(1, 64));
+            prop_assert!(best.template.max_depth() <= depth && best.speedup >= 1.0);
+        }
+    }
+}
