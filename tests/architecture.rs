@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "model",
         &["record", "ops", "backend", "kv", "spec", "format", "quant", "dtype", "shape", "error"],
     ),
-    ("spec", &["model", "sample", "kv", "ops", "error"]),
+    ("spec", &["model", "sample", "kv", "ops", "format", "error"]),
     (
         "engine",
         &["spec", "model", "kv", "sample", "text", "format", "backend", "ops", "quant", "error"],

@@ -122,11 +122,13 @@ fn every_flag_of_every_verb_is_explained() {
         "logits",
         "bench",
         "tokenize",
+        "datastore build",
+        "datastore info",
         "inspect",
         "devices",
         "gpu-test",
     ] {
-        let help = sandbox.run([verb, "--help"]);
+        let help = sandbox.run(verb.split(' ').chain(["--help"]));
         assert_eq!(help.code, Some(0), "{verb}");
         let lines: Vec<&str> = help.stdout.lines().collect();
         for (i, line) in lines.iter().enumerate() {
@@ -438,4 +440,43 @@ fn completions_and_manual_are_generated() {
     }
     let manual = sandbox.run(["man"]);
     assert!(manual.code == Some(0) && manual.stdout.contains(".TH"), "no manual page");
+}
+
+#[test]
+fn a_datastore_is_built_described_and_not_overwritten() {
+    let sandbox = Sandbox::new();
+    let model = tiny_model(&sandbox);
+    let model = model.to_str().expect("a UTF-8 path");
+    for (name, text) in [("a.txt", "hello<|im_end|>"), ("b.txt", "world"), ("empty.txt", "")] {
+        std::fs::write(sandbox.path().join(name), text).expect("the folder can be written");
+    }
+    let texts = ["a.txt", "b.txt", "empty.txt"];
+    let build = ["datastore", "build", "-o", "x.store", "--json", "-m", model];
+    let run = |more: &[&str]| sandbox.run([&build[..], &texts, more].concat());
+    let built = run(&[]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    let report = json(&built.stdout);
+    // A byte is a token here, specials in texts are text, and each document has a separator.
+    assert_eq!(report["tokens"], 15 + 1 + 5 + 1);
+    assert_eq!(report["documents"], 2);
+    assert_eq!(report["vocabulary_tokens"], 258);
+
+    let again = run(&[]);
+    assert_eq!(again.code, Some(2));
+    assert!(again.stderr.contains("x.store exists") && again.stderr.contains("--force"));
+    assert_eq!(run(&["--force"]).code, Some(0));
+
+    let info = sandbox.run(["datastore", "info", "x.store", "--json", "-m", model]);
+    let info = json(&info.stdout);
+    assert_eq!(info["fits_model"], true);
+    assert_eq!(info["bytes"], report["bytes"]);
+    let shown = sandbox.run(["datastore", "info", "x.store"]);
+    assert!(shown.stdout.contains("documents    2"), "{}", shown.stdout);
+
+    let wrong = sandbox.run(["datastore", "info", "a.txt"]);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("a.txt: no datastore"), "{}", wrong.stderr);
+    let absent = sandbox.run(["datastore", "build", "-o", "y.store", "-m", model, "empty.txt"]);
+    assert_eq!(absent.code, Some(2), "{}", absent.stderr);
+    assert!(!sandbox.path().join("y.store").exists());
 }

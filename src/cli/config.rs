@@ -78,6 +78,7 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Logits(args) => toml_of(args),
         Verb::Bench(args) => toml_of(args),
         Verb::Tokenize(args) => toml_of(args),
+        Verb::Datastore(args) => toml_of(args),
         Verb::Inspect(args) => toml_of(args),
         Verb::Devices(args) => toml_of(args),
         Verb::GpuTest(args) => toml_of(args),

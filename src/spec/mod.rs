@@ -8,6 +8,7 @@
 
 mod accept;
 mod choices;
+pub mod datastore;
 mod draft;
 mod driver;
 mod outcome;
@@ -28,7 +29,10 @@ pub use accept::{
 pub use draft::{Draft, DraftNode, Proposal, Source};
 pub use driver::{Driver, RoundStart, Target};
 pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
-pub use propose::{DraftContext, Method, Proposer};
+pub use propose::{
+    Auto, DraftContext, DraftModel, DraftModelOptions, Lookup, LookupOptions, Method, Proposer,
+    Rest, RestOptions, RoundCosts, VocabularyDifference, compare_vocabularies,
+};
 pub use settings::{Speculation, TreeChoice};
 pub use stats::{
     CALIBRATION_BINS, CalibrationBin, DepthTally, Ratio, SourceTally, SpecStats, Tally,

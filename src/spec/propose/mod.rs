@@ -1,4 +1,39 @@
 //! Who guesses tokens.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `lookup` | repeats of prompt, answer and given documents ([`Lookup`]) |
+//! | `rest` | repeats of a datastore ([`Rest`]) |
+//! | `draft_model` | a smaller model ([`DraftModel`]) |
+//! | `auto` | whichever of several promises most a unit of time ([`Auto`]) |
+//! | `ngrams` | where the end of a growing context occurred before |
+//! | `continuations` | what followed those places, merged into a tree with probabilities |
+//! | `match_rates` | how often a match of some length was right, learnt as rounds go |
+//! | `costs` | what a round costs, so that drafts are no longer than they pay ([`RoundCosts`]) |
+//! | `vocabulary` | whether one model can draft for another |
+//!
+//! Retrieval never pads a draft: what it has no reason to expect is not verified. The probability
+//! it gives a node is an estimate of the target's rates, so that drafts of different origin
+//! can be weighed against each other and against the time that verifying them takes.
+
+mod auto;
+mod continuations;
+mod costs;
+mod draft_model;
+mod lookup;
+mod match_rates;
+mod ngrams;
+#[cfg(test)]
+mod replay;
+mod rest;
+mod vocabulary;
+
+pub use auto::Auto;
+pub use costs::RoundCosts;
+pub use draft_model::{DraftModel, DraftModelOptions};
+pub use lookup::{Lookup, LookupOptions};
+pub use rest::{Rest, RestOptions};
+pub use vocabulary::{VocabularyDifference, compare_vocabularies};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,4 +115,8 @@ pub trait Proposer: Send {
 
     /// Learns what became of a round, its own or another proposer's.
     fn observe(&mut self, outcome: &RoundOutcome);
+
+    /// Takes what rounds cost on this device, so that drafts are no longer than they pay. Who has
+    /// nothing to weigh ignores it.
+    fn set_costs(&mut self, _costs: &RoundCosts) {}
 }
