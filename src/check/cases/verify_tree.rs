@@ -30,9 +30,13 @@ enum Shape {
     Chain,
     /// All below the root.
     Star,
-    /// Some rows have no parent before them, and some siblings hold the same token.
+    /// Some rows have no parent before them, and the first [`TWINS`] below the root hold one token, which
+    /// the rule accepts.
     Broken,
 }
+
+/// See [`Shape::Broken`].
+const TWINS: usize = 2;
 
 /// What a case is made of.
 #[derive(Clone, Copy)]
@@ -184,6 +188,7 @@ impl Input {
                 _ if row == 0 => u32::MAX,
                 Shape::Chain => row as u32 - 1,
                 Shape::Star => 0,
+                Shape::Broken if row <= TWINS => 0,
                 Shape::Broken if row % 5 == 4 => [u32::MAX, row as u32][row % 2],
                 Shape::Random | Shape::Broken => random.below(row) as u32,
             };
@@ -215,11 +220,10 @@ impl Input {
         if parent >= row {
             return random.below(s.v) as u32;
         }
-        let sibling = (1..row).find(|&r| self.parents[r] == self.parents[row]);
-        if let (Shape::Broken, Some(sibling), 0) = (s.shape, sibling, row % 3) {
-            return self.tokens[sibling];
-        }
         let wanted = self.chosen(s, parent);
+        if s.shape == Shape::Broken && row <= TWINS {
+            return wanted;
+        }
         let taken =
             (1..row).any(|r| self.parents[r] == self.parents[row] && self.tokens[r] == wanted);
         let often = if s.shape == Shape::Chain { 8 } else { 2 };
