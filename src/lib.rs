@@ -15,6 +15,7 @@
 //! | [`model`] | configuration, weights, the recorded forward pass |
 //! | [`spec`] | speculation, independent of the device |
 //! | [`engine`] | one loaded model on one device, generating text |
+//! | [`train`] | what heads are trained from, and their training |
 //! | [`check`] | the op table: cases, inputs, comparators, report |
 //! | [`hub`] | where models come from |
 //! | [`cli`] | the command line |
@@ -40,5 +41,6 @@ pub mod sample;
 pub mod shape;
 pub mod spec;
 pub mod text;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -26,6 +26,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "engine",
         &["spec", "model", "kv", "sample", "text", "format", "backend", "ops", "quant", "error"],
     ),
+    (
+        "train",
+        &["model", "record", "ops", "backend", "sample", "format", "quant", "dtype", "error"],
+    ),
     ("check", &["record", "backend", "ops", "sample", "quant", "dtype", "shape", "error"]),
     (
         "cli",

@@ -8,6 +8,7 @@ mod bench;
 mod device;
 mod emitter;
 mod generate;
+mod hidden;
 mod load;
 mod score;
 mod timings;

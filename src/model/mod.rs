@@ -9,6 +9,7 @@ pub mod config;
 mod llama;
 mod plan;
 pub mod rope;
+mod rows;
 mod run;
 mod scratch;
 mod state;

@@ -199,6 +199,11 @@ impl Model {
         &self.backend
     }
 
+    /// Weights on the device.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// Device bytes of the weights.
     pub fn weights_bytes(&self) -> u64 {
         self.weights.bytes

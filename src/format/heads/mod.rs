@@ -1,5 +1,9 @@
 //! Draft heads as plain data, whatever file they came from.
 
+mod native;
+
+pub use native::{Precision, is_native, load_native, save_native};
+
 /// A dense matrix `[rows, cols]` of f32, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dense {

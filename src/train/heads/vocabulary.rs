@@ -1,0 +1,93 @@
+//! The draft vocabulary: tokens that heads can guess.
+//!
+//! Drafts outside it are impossible, not wrong, so speculation stays exact; a smaller projection is
+//! read for every level of a tree (FR-Spec, arXiv 2502.14856).
+
+use crate::error::{Error, Result};
+
+/// The most frequent tokens of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftVocab {
+    /// Target ids, rising.
+    ids: Vec<u32>,
+    /// Index among `ids` of each target id, `u32::MAX` where there is none.
+    index: Vec<u32>,
+}
+
+impl DraftVocab {
+    /// The `size` most frequent of `tokens`, lowest id first among equals, from a vocabulary of
+    /// `vocab`. Where fewer occur, low ids fill up.
+    pub fn most_frequent(tokens: &[u32], size: usize, vocab: usize) -> Self {
+        let mut counts = vec![0u64; vocab];
+        for &token in tokens {
+            counts[token as usize] += 1;
+        }
+        let mut order: Vec<u32> = (0..vocab as u32).collect();
+        order.sort_by(|&a, &b| counts[b as usize].cmp(&counts[a as usize]).then(a.cmp(&b)));
+        order.truncate(size.min(vocab));
+        order.sort_unstable();
+        Self::index_of(order, vocab)
+    }
+
+    /// A vocabulary of these ids.
+    ///
+    /// # Errors
+    /// Ids that do not rise or are not below `vocab`.
+    pub fn new(ids: Vec<u32>, vocab: usize) -> Result<Self> {
+        let rising = ids.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rising || ids.last().is_none_or(|&last| last as usize >= vocab) {
+            return Err(Error::invalid(format!(
+                "{} ids of a draft vocabulary do not rise below {vocab}",
+                ids.len()
+            )));
+        }
+        Ok(Self::index_of(ids, vocab))
+    }
+
+    fn index_of(ids: Vec<u32>, vocab: usize) -> Self {
+        let mut index = vec![u32::MAX; vocab];
+        for (i, &id) in ids.iter().enumerate() {
+            index[id as usize] = i as u32;
+        }
+        Self { ids, index }
+    }
+
+    /// Target ids, rising.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Place of a target id in the vocabulary, `u32::MAX` if it is not there.
+    pub fn place(&self, id: u32) -> u32 {
+        self.index[id as usize]
+    }
+
+    /// Share of `tokens` that it has.
+    pub fn coverage(&self, tokens: &[u32]) -> f64 {
+        let inside = tokens.iter().filter(|&&token| self.place(token) != u32::MAX).count();
+        inside as f64 / tokens.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_are_taken_and_kept_in_order() {
+        let vocab = DraftVocab::most_frequent(&[7, 7, 7, 2, 2, 5, 9], 3, 10);
+        assert_eq!(vocab.ids(), [2, 5, 7]);
+        assert_eq!([vocab.place(2), vocab.place(7), vocab.place(9)], [0, 2, u32::MAX]);
+        assert!((vocab.coverage(&[7, 2, 9, 0]) - 0.5).abs() < 1e-12);
+        assert_eq!(DraftVocab::most_frequent(&[3], 4, 6).ids(), [0, 1, 2, 3]);
+        assert_eq!(DraftVocab::most_frequent(&[3], 9, 6).ids().len(), 6);
+    }
+
+    #[test]
+    fn ids_from_outside_are_checked() {
+        assert!(DraftVocab::new(vec![1, 4, 5], 6).is_ok());
+        for bad in [vec![], vec![1, 1], vec![4, 2], vec![1, 6]] {
+            assert!(DraftVocab::new(bad, 6).is_err());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Training of draft heads.
+
+pub mod heads;
