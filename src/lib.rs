@@ -14,6 +14,7 @@
 //! | [`kv`] | the paged key/value cache and its transactions |
 //! | [`model`] | configuration, weights, the recorded forward pass |
 //! | [`spec`] | speculation, independent of the device |
+//! | [`draw`] | pictures as SVG: rounds, bars, lines |
 //! | [`engine`] | one loaded model on one device, generating text |
 //! | [`train`] | what heads are trained from, and their training |
 //! | [`check`] | the op table: cases, inputs, comparators, report |
@@ -27,6 +28,7 @@
 pub mod backend;
 pub mod check;
 pub mod cli;
+pub mod draw;
 pub mod dtype;
 pub mod engine;
 pub mod error;

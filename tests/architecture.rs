@@ -30,12 +30,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         "train",
         &["model", "record", "ops", "backend", "sample", "format", "quant", "dtype", "error"],
     ),
+    ("draw", &["spec"]),
     ("check", &["record", "backend", "ops", "sample", "quant", "dtype", "shape", "error"]),
     (
         "cli",
         &[
-            "engine", "hub", "check", "spec", "sample", "text", "format", "model", "ops", "quant",
-            "backend", "error",
+            "engine", "hub", "check", "draw", "spec", "sample", "text", "format", "model", "ops",
+            "quant", "backend", "error",
         ],
     ),
 ];

@@ -10,7 +10,7 @@ use std::{
 
 use rustyline::error::ReadlineError;
 
-use super::{INTERRUPTED, high, interrupt, low, run::end_note, term::Term};
+use super::{INTERRUPTED, high, interrupt, low, record::Record, run::end_note, term::Term};
 use crate::{
     engine::{Engine, Event, Request, StopReason},
     error::{Error, Result},
@@ -43,13 +43,24 @@ pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
         engine.name(),
         engine.adapter()
     )));
+    let spec = Speculation::default();
+    let record = Record::new(args.output.trace.as_deref(), &engine, &sampler, &spec)?;
     let mut chat = Conversation {
         engine,
         sampler,
+        spec,
+        record,
         system: args.system.clone(),
         turns: Vec::new(),
         output: args.output.clone(),
     };
+    let code = talk(&mut chat, &cancel, term)?;
+    chat.record.finish(term)?;
+    Ok(code)
+}
+
+/// Reads lines and answers them until the user leaves.
+fn talk(chat: &mut Conversation, cancel: &AtomicBool, term: &Term) -> anyhow::Result<ExitCode> {
     let mut lines = Lines::new()?;
     loop {
         let line = match lines.next()? {
@@ -78,12 +89,12 @@ pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
                 Ok(())
             }
             "/save" => chat.save(rest, term),
-            "/retry" => chat.retry(&cancel, term),
+            "/retry" => chat.retry(cancel, term),
             command if command.starts_with('/') => {
                 term.note(&format!("coppice: there is no `{command}`; /help lists commands"));
                 Ok(())
             }
-            _ => chat.say(line.trim(), &cancel, term),
+            _ => chat.say(line.trim(), cancel, term),
         };
         // One failed answer does not end the conversation.
         if let Err(error) = answered {
@@ -99,6 +110,8 @@ pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
 struct Conversation {
     engine: Engine,
     sampler: SamplerParams,
+    spec: Speculation,
+    record: Record,
     system: Option<String>,
     turns: Vec<Message>,
     output: low::Output,
@@ -139,17 +152,25 @@ impl Conversation {
             sampler: self.sampler.clone(),
             stop: self.output.stop.clone(),
             ignore_eos: self.output.ignore_eos,
-            spec: Speculation::default(),
+            spec: self.spec.clone(),
         };
+        self.record.begin(&request.prompt)?;
+        let record = &mut self.record;
         let mut stdout = std::io::stdout();
-        let generation = self.engine.generate(&request, cancel, &mut |event| {
-            if let Event::Text(text) = event
-                && stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err()
-            {
-                cancel.store(true, Ordering::SeqCst);
+        let generation = self.engine.generate(&request, cancel, &mut |event| match event {
+            Event::Text(text) => {
+                if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+                    cancel.store(true, Ordering::SeqCst);
+                }
             }
+            Event::Round(outcome) => record.round(outcome),
+            Event::Prompt { .. } => {}
         })?;
         term.note("");
+        // The answer is there; a trace that failed takes nothing from it.
+        if let Err(error) = self.record.end(generation.ids.len()) {
+            term.note(&format!("coppice: {error}; the trace ends here"));
+        }
         if generation.stop_reason == StopReason::Cancelled {
             term.note(&term.dim("(stopped)"));
         }

@@ -7,7 +7,10 @@ use anyhow::Context as _;
 use clap::Command;
 use serde::Serialize;
 
-use super::low::{Cli, Verb};
+use super::{
+    low::{Cli, Verb},
+    low_spec::BenchKind,
+};
 
 /// `COPPICE_CONFIG`, else `config.toml` in the platform's configuration folder.
 fn path() -> Option<(PathBuf, bool)> {
@@ -41,28 +44,39 @@ fn apply(mut command: Command, text: &str) -> Result<Command, String> {
             toml::Value::Boolean(b) => b.to_string(),
             other => return Err(format!("`{key}` is {}, wanted a value", other.type_str())),
         };
-        let names: Vec<String> = command
-            .get_subcommands()
-            .filter(|verb| verb.get_arguments().any(|arg| arg.get_long() == Some(key)))
-            .map(|verb| verb.get_name().to_owned())
-            .collect();
-        if names.is_empty() {
+        if !verbs(&command).iter().any(|verb| argument(verb, key).is_some()) {
             return Err(format!("`{key}` is no flag of any verb"));
         }
-        for name in names {
-            command = command.mut_subcommand(name, |verb| {
-                let id = verb
-                    .get_arguments()
-                    .find(|arg| arg.get_long() == Some(key))
-                    .map(|arg| arg.get_id().clone());
-                match id {
-                    Some(id) => verb.mut_arg(id, |arg| arg.default_value(text.clone())),
-                    None => verb,
-                }
-            });
-        }
+        command = with_default(command, key, &text);
     }
     Ok(command)
+}
+
+/// The verbs of a command, and theirs.
+fn verbs(command: &Command) -> Vec<&Command> {
+    command.get_subcommands().flat_map(|verb| std::iter::once(verb).chain(verbs(verb))).collect()
+}
+
+/// Id of the flag of this name.
+fn argument(verb: &Command, key: &str) -> Option<clap::Id> {
+    let mut arguments = verb.get_arguments();
+    arguments.find(|arg| arg.get_long() == Some(key)).map(|arg| arg.get_id().clone())
+}
+
+/// The command with a default for all flags of a name, those of verbs of verbs included.
+fn with_default(mut command: Command, key: &str, value: &str) -> Command {
+    let names: Vec<String> =
+        command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, |verb| {
+            let verb = match argument(&verb, key) {
+                Some(id) => verb.mut_arg(id, |arg| arg.default_value(value.to_owned())),
+                None => verb,
+            };
+            with_default(verb, key, value)
+        });
+    }
+    command
 }
 
 /// Prints the settings in effect as TOML.
@@ -76,12 +90,16 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Pull(args) => toml_of(args),
         Verb::Perplexity(args) => toml_of(args),
         Verb::Logits(args) => toml_of(args),
-        Verb::Bench(args) => toml_of(args),
+        Verb::Bench(args) => match &args.kind {
+            Some(BenchKind::Spec(args)) => toml_of(args),
+            None => toml_of(args),
+        },
         Verb::Tokenize(args) => toml_of(args),
         Verb::Datastore(args) => toml_of(args),
         Verb::Inspect(args) => toml_of(args),
         Verb::Devices(args) => toml_of(args),
         Verb::GpuTest(args) => toml_of(args),
+        Verb::Trace(args) => toml_of(args),
         Verb::Completions(_) | Verb::Man => Ok(String::new()),
     }?;
     write!(std::io::stdout(), "# coppice {}\n{text}{}", cli.verb.name(), toml_of(&cli.global)?)?;

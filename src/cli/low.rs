@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::low_spec::{BenchKind, Trace};
+
 const EXAMPLES: &str = "\
 Examples:
   coppice run -p 'Why is the sky blue?'     answer with the default model
@@ -82,6 +84,8 @@ pub enum Verb {
     Devices(Devices),
     /// Check every kernel on every device against the reference
     GpuTest(GpuTest),
+    /// Read and draw recorded rounds
+    Trace(Trace),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Print the manual page
@@ -103,6 +107,7 @@ impl Verb {
             Self::Inspect(_) => "inspect",
             Self::Devices(_) => "devices",
             Self::GpuTest(_) => "gpu-test",
+            Self::Trace(_) => "trace",
             Self::Completions(_) => "completions",
             Self::Man => "man",
         }
@@ -236,6 +241,9 @@ pub struct Output {
     /// Go on after the model's end token
     #[arg(long)]
     pub ignore_eos: bool,
+    /// Write every round to a new file, a JSON object a line, for `coppice trace`
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 /// `coppice run`.
@@ -261,6 +269,9 @@ pub struct Run {
     /// Print one JSON object at the end in place of the text
     #[arg(long)]
     pub json: bool,
+    /// Mark accepted, rejected and bonus tokens, and end with a line of figures
+    #[arg(long, conflicts_with = "json")]
+    pub show_spec: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub output: Output,
@@ -361,7 +372,11 @@ pub struct Logits {
 
 /// `coppice bench`.
 #[derive(Args, Debug, Serialize)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Bench {
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub kind: Option<BenchKind>,
     /// Tokens of the prompt
     #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
     pub prompt: usize,

@@ -4,6 +4,7 @@
 //! usage, 3 no such device, 4 internal error, 130 stopped by Ctrl-C. A broken pipe is success.
 
 mod bench;
+mod bench_spec;
 mod chat;
 mod config;
 mod datastore;
@@ -14,12 +15,16 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod low;
+mod low_spec;
 mod perplexity;
 mod progress;
 mod pull;
+mod record;
 mod run;
+mod show_spec;
 mod term;
 mod tokenize;
+mod trace;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -76,12 +81,16 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Pull(args) => pull::main(args, term),
         Verb::Perplexity(args) => perplexity::main(args, term),
         Verb::Logits(args) => logits::main(args, term),
-        Verb::Bench(args) => bench::main(args, term),
+        Verb::Bench(args) => match &args.kind {
+            Some(low_spec::BenchKind::Spec(args)) => bench_spec::main(args, term),
+            None => bench::main(args, term),
+        },
         Verb::Tokenize(args) => tokenize::main(args, term),
         Verb::Datastore(args) => datastore::main(args, term),
         Verb::Inspect(args) => inspect::main(args),
         Verb::Devices(args) => devices::main(args),
         Verb::GpuTest(args) => gpu_test::main(args, term),
+        Verb::Trace(args) => trace::main(args, term),
         Verb::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "coppice", &mut script);

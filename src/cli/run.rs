@@ -4,7 +4,12 @@ use std::{io::Write as _, path::Path, process::ExitCode, sync::atomic::Ordering}
 
 use serde::Serialize;
 
-use super::{INTERRUPTED, high, interrupt, low, term::Term};
+use super::{
+    INTERRUPTED, high, interrupt, low,
+    record::Record,
+    show_spec::{Marked, Paint},
+    term::Term,
+};
 use crate::{
     engine::{Engine, Event, Generation, Request, StopReason, Timings},
     error::{Error, Result},
@@ -46,12 +51,22 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
         ignore_eos: args.output.ignore_eos,
         spec: Speculation::default(),
     };
+    let mut record =
+        Record::new(args.output.trace.as_deref(), &engine, &request.sampler, &request.spec)?;
+    record.begin(&request.prompt)?;
+    let mut marked = args.show_spec.then(|| marked(&engine, args, term));
     let mut stdout = std::io::stdout().lock();
     let mut failed = None;
     let generation = engine.generate(&request, &cancel, &mut |event| {
-        if let Event::Text(text) = event
-            && !args.json
-            && failed.is_none()
+        if let Event::Round(outcome) = event {
+            record.round(outcome);
+        }
+        let text = match (event, &mut marked) {
+            (Event::Text(text), None) if !args.json => text.to_owned(),
+            (Event::Round(outcome), Some(marked)) => marked.round(outcome),
+            _ => return,
+        };
+        if failed.is_none()
             && let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         {
             // A reader that went away ends the generation at the next step.
@@ -59,8 +74,14 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
             failed = Some(error);
         }
     })?;
+    let recorded = record.end(generation.ids.len());
     if let Some(error) = failed {
         return Err(error.into());
+    }
+    if let Some(marked) = marked {
+        // An answer of one token has no round.
+        let rest = if marked.has_begun() { marked.finish() } else { generation.text.clone() };
+        write!(stdout, "{rest}\n\n{}", record.stats().summary())?;
     }
     if args.json {
         let report = Report {
@@ -79,10 +100,20 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
         writeln!(stdout)?;
     }
     end_note(&generation, &engine, term);
+    recorded?;
+    record.finish(term)?;
     Ok(match generation.stop_reason {
         StopReason::Cancelled => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// Marks the answer of `--show-spec`, and says how.
+fn marked(engine: &Engine, args: &low::Run, term: &Term) -> Marked {
+    let paint = if term.stdout_colour() { Paint::Colours } else { Paint::Signs };
+    term.note(&term.dim(paint.legend()));
+    let output = &args.output;
+    Marked::new(engine.shared_tokenizer(), &output.stop, output.ignore_eos, paint)
 }
 
 /// Ids of the prompt, through the chat template unless `--raw`.

@@ -11,6 +11,7 @@ pub(super) struct Term {
     verbose: u8,
     progress: bool,
     colour: bool,
+    stdout_colour: bool,
 }
 
 impl Term {
@@ -18,18 +19,25 @@ impl Term {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let terminal = std::io::stderr().is_terminal();
-        let colour = match global.color {
+        let coloured = |terminal: bool| match global.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => set("CLICOLOR_FORCE") || (terminal && !dumb && !set("NO_COLOR")),
         };
+        let (colour, stdout_colour) =
+            (coloured(terminal), coloured(std::io::stdout().is_terminal()));
         let progress = terminal && !dumb && !global.quiet && !set("HF_HUB_DISABLE_PROGRESS_BARS");
-        Self { quiet: global.quiet, verbose: global.verbose, progress, colour }
+        Self { quiet: global.quiet, verbose: global.verbose, progress, colour, stdout_colour }
     }
 
     /// Bars and live lines may be drawn.
     pub(super) fn progress(&self) -> bool {
         self.progress
+    }
+
+    /// What is printed on stdout may have colours.
+    pub(super) fn stdout_colour(&self) -> bool {
+        self.stdout_colour
     }
 
     /// A message for the user on stderr.

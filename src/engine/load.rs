@@ -45,7 +45,7 @@ pub struct Engine {
     backend: Arc<dyn Backend>,
     pub(super) model: Model,
     pub(super) sequence: Sequence,
-    pub(super) tokenizer: Tokenizer,
+    pub(super) tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     context: usize,
     pub(super) proposers: BTreeMap<Method, Box<dyn Proposer>>,
@@ -99,6 +99,7 @@ impl Engine {
             .file_name()
             .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let proposers = BTreeMap::new();
+        let tokenizer = Arc::new(tokenizer);
         Ok(Self { name, backend, model, sequence, tokenizer, template, context, proposers })
     }
 
@@ -142,6 +143,11 @@ impl Engine {
         &self.tokenizer
     }
 
+    /// The tokenizer, for whoever needs it while the engine generates.
+    pub fn shared_tokenizer(&self) -> Arc<Tokenizer> {
+        self.tokenizer.clone()
+    }
+
     /// The chat template, if the model has one.
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
@@ -172,8 +178,11 @@ impl Engine {
         }
     }
 
-    /// Empties the cache.
-    pub(super) fn reset(&mut self) -> Result<()> {
+    /// Empties the cache, so that the next prompt is computed as a whole.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn reset(&mut self) -> Result<()> {
         self.model.truncate(&mut self.sequence, 0)
     }
 

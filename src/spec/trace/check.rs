@@ -5,6 +5,8 @@ use crate::spec::{NodeOutcome, RoundOutcome, Source, Verdict};
 
 /// Most nodes of a round that a reader takes.
 const MOST_NODES: usize = 4096;
+/// How far a sum of rounded probabilities may exceed 1.
+const P_SLACK: f32 = 1e-3;
 
 /// Checks that a round is a tree with a kept path in it and verdicts that match.
 ///
@@ -43,6 +45,11 @@ pub fn check_round(round: &RoundOutcome) -> Result<(), String> {
 }
 
 fn check_node(i: usize, node: &NodeOutcome, nodes: &[NodeOutcome]) -> Result<(), String> {
+    for (name, p) in [("draft_p", node.draft_p), ("target_p", node.target_p)] {
+        if let Some(p) = p.filter(|p| !(0.0..=1.0 + P_SLACK).contains(p)) {
+            return Err(format!("node {i} has {name} {p}, wanted a probability"));
+        }
+    }
     if i == 0 {
         let is_root = node.parent.is_none() && node.depth == 0 && node.verdict == Verdict::Root;
         return if is_root { Ok(()) } else { Err("node 0 is no root".into()) };

@@ -174,6 +174,7 @@ fn lines_that_are_wrong_are_named() {
         (3, replace("\"path\":[0,1,4]", "\"path\":[0,1,99]"), "beyond the round's 7"),
         (3, replace("\"path\":[0,1,4]", "\"path\":[0,1]"), "node 4 is not on the kept path"),
         (3, replace("\"texts\":[\"t10\",", "\"texts\":["), "6 texts for 7 nodes"),
+        (3, replace("\"draft_p\":0.625", "\"draft_p\":1e38"), "draft_p 1"),
         (3, replace("\"bonus\":16", "\"bonus\":-1"), "invalid value"),
         (1, replace("\"schema\":1", "\"schema\":2"), "schema 2"),
         (1, replace("\"kind\":\"header\"", "\"kind\":\"summary\""), "missing field"),

@@ -1,0 +1,149 @@
+//! Arguments of the verbs about speculation: recorded rounds, and Spec-Bench.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::low::{Device, Model};
+use crate::spec::Method;
+
+/// `coppice trace`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Examples:
+  coppice run -p 'Count to ten.' --trace t.jsonl
+  coppice trace summary t.jsonl
+  coppice trace rounds t.jsonl
+  coppice trace tree t.jsonl --round 3 -o round3.svg
+
+A trace is written by --trace of `run` and `chat`. It needs no model to be read.")]
+#[command(disable_help_subcommand = true)]
+pub struct Trace {
+    #[command(subcommand)]
+    pub action: TraceAction,
+}
+
+/// What to do with a trace.
+#[derive(Debug, Serialize, Subcommand)]
+pub enum TraceAction {
+    /// Draw the candidate tree of a round as SVG
+    Tree(TraceTree),
+    /// Figures over all rounds, added up again from the rounds
+    Summary(TraceSummary),
+    /// A line for each round
+    Rounds(TraceRounds),
+}
+
+/// `coppice trace tree`.
+#[derive(Args, Debug, Serialize)]
+pub struct TraceTree {
+    /// Trace written by --trace
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Number of the round in the file, from 0, as `trace rounds` lists them
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub round: usize,
+    /// Write the picture here [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `coppice trace summary`.
+#[derive(Args, Debug, Serialize)]
+pub struct TraceSummary {
+    /// Trace written by --trace
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `coppice trace rounds`.
+#[derive(Args, Debug, Serialize)]
+pub struct TraceRounds {
+    /// Trace written by --trace
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// What else `coppice bench` measures.
+#[derive(Debug, Subcommand)]
+pub enum BenchKind {
+    /// Speculation against plain decoding on questions in Spec-Bench's form
+    Spec(Box<BenchSpec>),
+}
+
+/// `coppice bench spec`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Examples:
+  coppice bench spec --questions question.jsonl
+  coppice bench spec --questions question.jsonl --per-category 2 --methods lookup,auto
+  coppice bench spec --questions question.jsonl --format json -o spec.json --chart spec.svg
+
+Plain decoding always runs too: each question is answered by all methods one after the other, and
+who begins rotates. Turns are answered in the model's chat template, with the answers before them.
+Exit code 1 if a method's ids differ from plain decoding's. Ctrl-C prints what there is.")]
+pub struct BenchSpec {
+    /// Questions: a JSON object a line with question_id, category and turns
+    #[arg(long, value_name = "FILE")]
+    pub questions: PathBuf,
+    /// Methods: plain, medusa, lookup, rest, draft, auto [default: all that are ready to run]
+    #[arg(long, value_name = "METHODS", value_delimiter = ',', value_parser = method)]
+    pub methods: Vec<Method>,
+    /// Take the first N questions of the file
+    #[arg(long, value_name = "N", conflicts_with = "per_category")]
+    pub limit: Option<usize>,
+    /// Take the first N questions of each category
+    #[arg(long, value_name = "N")]
+    pub per_category: Option<usize>,
+    /// Most tokens of a turn
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Temperature; 0 takes the most likely token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temp: f32,
+    /// Seed of the noise where the temperature is above 0
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Format of the report
+    #[arg(long, value_name = "FORMAT", default_value = "md")]
+    pub format: TableFormat,
+    /// Draw the speedups as SVG
+    #[arg(long, value_name = "FILE")]
+    pub chart: Option<PathBuf>,
+    /// Write the report here [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write each answer as it comes to a new file, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
+
+/// A method by its name.
+fn method(name: &str) -> Result<Method, String> {
+    Method::ALL.into_iter().find(|method| method.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = Method::ALL.iter().map(|method| method.name()).collect();
+        format!("wanted some of {}", names.join(", "))
+    })
+}
+
+/// Format of a report of several tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TableFormat {
+    /// Markdown tables.
+    Md,
+    /// One JSON object.
+    Json,
+    /// A line for each method and category.
+    Csv,
+}
