@@ -407,3 +407,76 @@ fn a_datastore_is_built_described_and_not_overwritten() {
     assert_eq!(absent.code, Some(2), "{}", absent.stderr);
     assert!(!sandbox.path().join("y.store").exists());
 }
+
+#[test]
+fn every_way_to_draft_gives_the_plain_text() {
+    let sandbox = Sandbox::new();
+    let model = tiny_model(&sandbox);
+    let model = model.to_str().expect("a UTF-8 path");
+    let text = "one two three one two three ".repeat(3);
+    std::fs::write(sandbox.path().join("text.txt"), &text).expect("the folder can be written");
+    let built =
+        sandbox.run(["datastore", "build", "-o", "text.store", "text.txt", "-q", "-m", model]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    let answer = |temp: &str, spec: &[&str]| {
+        let run = [
+            "run",
+            "--raw",
+            "-p",
+            "one two three one",
+            "-n",
+            "60",
+            "--json",
+            "--ignore-eos",
+            "--seed",
+            "7",
+            "--temp",
+            temp,
+            "-m",
+            model,
+            "-d",
+            "cpu",
+        ];
+        let run = sandbox.run([&run[..], spec].concat());
+        assert_eq!(run.code, Some(0), "{spec:?}: {}", run.stderr);
+        json(&run.stdout)
+    };
+    for temp in ["0", "1"] {
+        let plain = answer(temp, &["--spec", "plain"]);
+        assert_eq!(plain["timings"]["draft_n"], 0);
+        for spec in [
+            &["--spec", "lookup"][..],
+            &["--spec", "lookup", "--documents", "text.txt", "text.txt"],
+            &["--spec", "rest", "--datastore", "text.store"],
+            &["--spec", "draft", "--draft-model", model],
+            &["--spec", "auto"],
+            &["--spec", "auto", "--datastore", "text.store", "--draft-model", model],
+        ] {
+            let drafted = answer(temp, spec);
+            assert_eq!(drafted["output_ids"], plain["output_ids"], "{spec:?} at {temp}");
+        }
+    }
+    // The model itself knows what it will say.
+    let own = answer("0", &["--spec", "draft", "--draft-model", model]);
+    let (drafted, accepted) = (&own["timings"]["draft_n"], &own["timings"]["draft_n_accepted"]);
+    assert_eq!(drafted, accepted);
+}
+
+#[test]
+fn sources_of_drafts_are_checked() {
+    let sandbox = Sandbox::new();
+    for (args, wanted) in [
+        (&["--spec", "rest"][..], "--spec rest needs --datastore"),
+        (&["--spec", "draft"], "--spec draft needs --draft-model"),
+        (&["--spec", "lookup", "--datastore", "x"], "lookup makes no use of --datastore"),
+        (&["--draft-model", "tiny.gguf"], "plain makes no use of --draft-model"),
+    ] {
+        let run = on(&sandbox, "cpu", &[&["run", "-p", "x"][..], args].concat());
+        assert_eq!(run.code, Some(2), "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(wanted), "{}", run.stderr);
+    }
+    let other = ["run", "-p", "x", "--spec", "rest", "--datastore", "tiny.gguf"];
+    let run = on(&sandbox, "cpu", &other);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("tiny.gguf: no datastore"), "{}", run.stderr);
+}

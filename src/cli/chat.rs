@@ -30,7 +30,8 @@ Ctrl-C stops the answer, a second one leaves.";
 pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
     let sampler = high::sampler(&args.sampling)?;
     let cancel = interrupt::flag()?;
-    let engine = high::engine(&args.model, &args.device, term)?;
+    let mut engine = high::engine(&args.model, &args.device, term)?;
+    let spec = high::speculation(&mut engine, &args.speculation, &args.model, &args.device, term)?;
     if engine.chat_template().is_none() {
         return Err(Error::Invalid {
             message: format!("{} has no chat template", engine.name()),
@@ -43,7 +44,6 @@ pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
         engine.name(),
         engine.adapter()
     )));
-    let spec = Speculation::default();
     let record = Record::new(args.output.trace.as_deref(), &engine, &sampler, &spec)?;
     let mut chat = Conversation {
         engine,

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::{high, interrupt, low, term::Term};
 use crate::{
-    engine::Engine,
+    engine::{Engine, vocabulary_id},
     error::{Error, Result},
-    spec::datastore::{BuildStage, Datastore, DatastoreBuilder, VocabularyId},
+    spec::datastore::{BuildStage, Datastore, DatastoreBuilder},
     text::{AddSpecial, ParseSpecial, Tokenizer},
 };
 
@@ -132,11 +132,6 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
         rest = behind;
         (!piece.is_empty()).then_some(piece)
     })
-}
-
-fn vocabulary_id(tokenizer: &Tokenizer) -> VocabularyId {
-    let tokens = tokenizer.vocab_size() as u32;
-    VocabularyId { tokens, hash: tokenizer.vocab_hash() }
 }
 
 fn print(store: &Datastore, fits_model: Option<bool>, json: bool) -> anyhow::Result<ExitCode> {

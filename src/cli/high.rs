@@ -8,11 +8,12 @@ use std::{
 
 use super::{low, progress::DownloadBar, term::Term};
 use crate::{
-    engine::{DeviceSpec, Engine, LoadOptions},
+    engine::{DeviceSpec, DraftSources, Engine, LoadOptions},
     error::{Error, Result},
     hub::{self, Network, Source},
     ops::{Activations, KvFormat},
     sample::SamplerParams,
+    spec::{Method, Speculation},
 };
 
 /// Path of a model, pulled if need be.
@@ -26,7 +27,42 @@ pub(super) fn model_path(model: &str, offline: bool, term: &Term) -> Result<Path
 
 /// Loads the model on the device.
 pub(super) fn engine(model: &low::Model, device: &low::Device, term: &Term) -> Result<Engine> {
-    let options = LoadOptions {
+    let options = load_options(model, device)?;
+    let path = model_path(&model.model, model.offline, term)?;
+    let engine = Engine::load(&path, &options)?;
+    term.detail(&format!("{} on {}", path.display(), engine.adapter()));
+    Ok(engine)
+}
+
+/// Sets up who drafts; gives how to speculate.
+pub(super) fn speculation(
+    engine: &mut Engine,
+    spec: &low::Speculation,
+    model: &low::Model,
+    device: &low::Device,
+    term: &Term,
+) -> Result<Speculation> {
+    let method = match spec.spec {
+        low::Spec::Plain => Method::Plain,
+        low::Spec::Lookup => Method::Lookup,
+        low::Spec::Rest => Method::Rest,
+        low::Spec::Draft => Method::Draft,
+        low::Spec::Auto => Method::Auto,
+    };
+    let draft_model = spec.draft_model.as_deref();
+    let sources = DraftSources {
+        documents: spec.documents.iter().map(|file| text_of(file)).collect::<Result<_>>()?,
+        datastore: spec.datastore.clone(),
+        model: draft_model.map(|name| model_path(name, model.offline, term)).transpose()?,
+    };
+    for note in engine.draft_by(method, &sources, &load_options(model, device)?)? {
+        term.note(&format!("coppice: {note}"));
+    }
+    Ok(Speculation::by(method))
+}
+
+fn load_options(model: &low::Model, device: &low::Device) -> Result<LoadOptions> {
+    Ok(LoadOptions {
         device: device.device.parse::<DeviceSpec>()?,
         threads: threads(device.threads)?,
         activations: device.activations.map(|activations| match activations {
@@ -40,11 +76,7 @@ pub(super) fn engine(model: &low::Model, device: &low::Device, term: &Term) -> R
             low::Kv::Q8_0 => KvFormat::Q8_0,
         },
         context: model.ctx,
-    };
-    let path = model_path(&model.model, model.offline, term)?;
-    let engine = Engine::load(&path, &options)?;
-    term.detail(&format!("{} on {}", path.display(), engine.adapter()));
-    Ok(engine)
+    })
 }
 
 /// A thread count that can be used.

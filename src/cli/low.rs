@@ -182,6 +182,15 @@ pub struct Speculation {
     /// Method
     #[arg(long, value_name = "METHOD", default_value = "plain")]
     pub spec: Spec,
+    /// Texts that the answer may quote, for `lookup` and `auto`
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub documents: Vec<PathBuf>,
+    /// Datastore of `coppice datastore build`, for `rest` and `auto`
+    #[arg(long, value_name = "FILE")]
+    pub datastore: Option<PathBuf>,
+    /// Smaller model with the same vocabulary, named as for --model, for `draft` and `auto`
+    #[arg(long, value_name = "MODEL")]
+    pub draft_model: Option<String>,
 }
 
 /// Speculation method.
@@ -190,6 +199,14 @@ pub struct Speculation {
 pub enum Spec {
     /// One token a step.
     Plain,
+    /// Repeats of prompt, answer and --documents.
+    Lookup,
+    /// Retrieval from --datastore.
+    Rest,
+    /// A smaller model.
+    Draft,
+    /// Whichever promises most in each round.
+    Auto,
 }
 
 /// How tokens are chosen.

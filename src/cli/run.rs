@@ -13,7 +13,6 @@ use super::{
 use crate::{
     engine::{Engine, Event, Generation, Request, StopReason, Timings},
     error::{Error, Result},
-    spec::Speculation,
     text::{AddSpecial, ChatInput, Message, ParseSpecial},
 };
 
@@ -42,6 +41,7 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
     };
     let cancel = interrupt::flag()?;
     let mut engine = high::engine(&args.model, &args.device, term)?;
+    let spec = high::speculation(&mut engine, &args.speculation, &args.model, &args.device, term)?;
     let prompt = prompt_ids(&engine, args, &text)?;
     let request = Request {
         prompt,
@@ -49,7 +49,7 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
         sampler,
         stop: args.output.stop.clone(),
         ignore_eos: args.output.ignore_eos,
-        spec: Speculation::default(),
+        spec,
     };
     let mut record =
         Record::new(args.output.trace.as_deref(), &engine, &request.sampler, &request.spec)?;

@@ -83,12 +83,9 @@ impl Engine {
             Some(context) => context,
             None => config.max_context.min(DEFAULT_CONTEXT),
         };
-        let fast_cpu =
-            backend.adapter().kind == AdapterKind::Cpu && backend.adapter().selector != "reference";
-        let default = if fast_cpu { Activations::Q8 } else { Activations::F32 };
         let model_options = ModelOptions {
             quant: options.quant,
-            activations: options.activations.unwrap_or(default),
+            activations: activations(options, &backend),
             kv_format: options.kv,
             // Room to stage a tree behind a full context.
             capacity: context + MAX_TREE_ROWS,
@@ -121,6 +118,11 @@ impl Engine {
     /// File name of the model.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The device itself.
+    pub(super) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
     }
 
     /// The device.
@@ -239,8 +241,16 @@ pub(super) enum LastRow {
     Logits,
 }
 
+/// Precision of activations that was asked for, else the device's usual one.
+pub(super) fn activations(options: &LoadOptions, backend: &Arc<dyn Backend>) -> Activations {
+    let adapter = backend.adapter();
+    let fast_cpu = adapter.kind == AdapterKind::Cpu && adapter.selector != "reference";
+    let usual = if fast_cpu { Activations::Q8 } else { Activations::F32 };
+    options.activations.unwrap_or(usual)
+}
+
 /// The tokenizer in or beside a model.
-fn tokenizer_of(source: &ModelSource) -> Result<Tokenizer> {
+pub(super) fn tokenizer_of(source: &ModelSource) -> Result<Tokenizer> {
     match (source.gguf(), source.folder()) {
         (Some(gguf), _) => Tokenizer::from_gguf(gguf),
         (None, Some(folder)) => Tokenizer::from_hf_dir(folder),

@@ -6,6 +6,7 @@
 
 mod bench;
 mod device;
+mod drafting;
 mod emitter;
 mod generate;
 mod hidden;
@@ -14,6 +15,7 @@ mod score;
 mod timings;
 
 pub use device::{DeviceSpec, list_adapters, open_device, open_variants};
+pub use drafting::{DraftSources, vocabulary_id};
 pub use generate::{Event, Generation, Request, StopReason};
 pub use load::{Engine, LoadOptions};
 pub use score::{Perplexity, Scored};

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    spec::{Draft, DraftNode},
+    spec::{Draft, DraftNode, MAX_NODES, policy::VerifyCurve},
 };
 
 /// Time of the parts of a round, all in one unit of any size.
@@ -29,6 +29,13 @@ impl RoundCosts {
             )));
         }
         Ok(Self { verify, drafting })
+    }
+
+    /// Of a device as it was measured. Drafting counts at the depth of the deepest draft measured.
+    pub fn of_curve(curve: &VerifyCurve) -> Self {
+        let more = (2..=MAX_NODES).map(|nodes| curve.verify_ms(nodes));
+        let verify = std::iter::once(curve.plain_ms()).chain(more).collect();
+        Self { verify, drafting: curve.draft_ms(MAX_NODES) }
     }
 
     /// Time of verifying so many nodes, root included.

@@ -1,0 +1,245 @@
+//! Proposers made from what the user has: texts, datastores, smaller models.
+//!
+//! Proposers know ids only. Here is where texts become ids and where vocabularies are compared.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Engine, LoadOptions, load};
+use crate::{
+    error::{Error, Result},
+    format::ModelSource,
+    model::{MAX_TREE_ROWS, Model, ModelOptions},
+    spec::{
+        Auto, DraftModel, DraftModelOptions, Lookup, LookupOptions, Method, Proposer, Rest,
+        RestOptions, RoundCosts, compare_vocabularies,
+        datastore::{Datastore, VocabularyId},
+    },
+    text::{AddSpecial, ParseSpecial, Tokenizer},
+};
+
+/// What there is to draft from besides the context.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DraftSources {
+    /// Texts that answers may quote.
+    pub documents: Vec<String>,
+    /// Datastore file.
+    pub datastore: Option<PathBuf>,
+    /// File or folder of a smaller model.
+    pub model: Option<PathBuf>,
+}
+
+impl DraftSources {
+    /// Fails if a method lacks its source or would not look at one that was given: neither is what
+    /// the user meant.
+    fn check(&self, method: Method) -> Result<()> {
+        let given = [
+            (Source::Documents, !self.documents.is_empty()),
+            (Source::Datastore, self.datastore.is_some()),
+            (Source::Model, self.model.is_some()),
+        ];
+        let name = method.name();
+        for (source, is_given) in given {
+            let flag = source.flag();
+            if is_given && !source.readers().contains(&method) {
+                let readers: Vec<&str> = source.readers().iter().map(|m| m.name()).collect();
+                return Err(Error::Invalid {
+                    message: format!("--spec {name} makes no use of {flag}"),
+                    hint: Some(format!("{flag} goes with --spec {}", readers.join(" or "))),
+                });
+            }
+            if !is_given && source.needed_by() == Some(method) {
+                return Err(Error::Invalid {
+                    message: format!("--spec {name} needs {flag}"),
+                    hint: source.hint().map(str::to_owned),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Documents,
+    Datastore,
+    Model,
+}
+
+impl Source {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Documents => "--documents",
+            Self::Datastore => "--datastore",
+            Self::Model => "--draft-model",
+        }
+    }
+
+    fn readers(self) -> &'static [Method] {
+        match self {
+            Self::Documents => &[Method::Lookup, Method::Auto],
+            Self::Datastore => &[Method::Rest, Method::Auto],
+            Self::Model => &[Method::Draft, Method::Auto],
+        }
+    }
+
+    fn needed_by(self) -> Option<Method> {
+        match self {
+            Self::Documents => None,
+            Self::Datastore => Some(Method::Rest),
+            Self::Model => Some(Method::Draft),
+        }
+    }
+
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Documents => None,
+            Self::Datastore => Some("make one with `coppice datastore build -o FILE TEXT...`"),
+            Self::Model => Some("name a smaller model with the same vocabulary"),
+        }
+    }
+}
+
+impl Engine {
+    /// Makes the proposer of a method from what there is and sets it; of [`Method::Auto`] one that
+    /// mixes lookup, the datastore if one is given, and the smaller model if one is. Plain decoding
+    /// needs none. Gives what the user may want to know.
+    ///
+    /// # Errors
+    /// A source that the method needs and that is not given, or is given and not used
+    /// ([`Error::Invalid`]); a datastore or model of another vocabulary, naming the first
+    /// difference; what opening them reports; [`Method::Medusa`], which drafts from heads and not
+    /// from sources.
+    pub fn draft_by(
+        &mut self,
+        method: Method,
+        sources: &DraftSources,
+        options: &LoadOptions,
+    ) -> Result<Vec<String>> {
+        sources.check(method)?;
+        let mut notes = Vec::new();
+        let proposer: Box<dyn Proposer> = match method {
+            Method::Plain => return Ok(notes),
+            Method::Medusa => {
+                return Err(Error::invalid("--spec medusa drafts from heads, not from sources"));
+            }
+            Method::Lookup => self.lookup(sources)?,
+            Method::Rest => self.rest(sources)?,
+            Method::Draft => self.draft_model(sources, options, &mut notes)?,
+            Method::Auto => {
+                let mut retrieval = vec![self.lookup(sources)?];
+                if sources.datastore.is_some() {
+                    retrieval.push(self.rest(sources)?);
+                }
+                let auto = Auto::new(retrieval);
+                match sources.model {
+                    Some(_) => Box::new(auto.with(self.draft_model(sources, options, &mut notes)?)),
+                    None => Box::new(auto),
+                }
+            }
+        };
+        self.set_proposer(proposer);
+        Ok(notes)
+    }
+
+    /// Tells all proposers what rounds cost on this device.
+    pub fn set_round_costs(&mut self, costs: &RoundCosts) {
+        for proposer in self.proposers.values_mut() {
+            proposer.set_costs(costs);
+        }
+    }
+
+    fn lookup(&self, sources: &DraftSources) -> Result<Box<dyn Proposer>> {
+        let lookup = Lookup::new(LookupOptions::default());
+        let mut documents = Vec::new();
+        for text in &sources.documents {
+            let ids = self.tokenizer().encode(text, AddSpecial::No, ParseSpecial::No)?;
+            documents.push(ids);
+        }
+        if documents.iter().all(Vec::is_empty) {
+            return Ok(Box::new(lookup));
+        }
+        let id = vocabulary_id(self.tokenizer());
+        let store = Datastore::of_documents(id, documents.iter().map(Vec::as_slice))?;
+        Ok(Box::new(lookup.with_documents(store)))
+    }
+
+    fn rest(&self, sources: &DraftSources) -> Result<Box<dyn Proposer>> {
+        let path = sources.datastore.as_ref().expect("checked before");
+        let store = Datastore::open(path)?;
+        store.check_vocabulary(vocabulary_id(self.tokenizer()))?;
+        Ok(Box::new(Rest::new(Arc::new(store), RestOptions::default())))
+    }
+
+    fn draft_model(
+        &self,
+        sources: &DraftSources,
+        options: &LoadOptions,
+        notes: &mut Vec<String>,
+    ) -> Result<Box<dyn Proposer>> {
+        let path = sources.model.as_ref().expect("checked before");
+        let source = ModelSource::open(path)?;
+        let tokenizer = load::tokenizer_of(&source)?;
+        let more = compare_vocabularies(&pieces(self.tokenizer()), &pieces(&tokenizer));
+        let more = more.map_err(|difference| Error::Model {
+            model: path.display().to_string(),
+            message: format!("it cannot draft for {}: {difference}", self.name()),
+            hint: Some("a draft model needs the vocabulary of the model it drafts for".into()),
+        })?;
+        if more != 0 {
+            let (who, n) = if more > 0 { ("draft model", more) } else { ("model", -more) };
+            notes.push(format!("the {who} has {n} more token ids at the end; none is drafted"));
+        }
+        let context = source.config()?.max_context;
+        if context < self.context() {
+            notes.push(format!(
+                "the draft model was trained on {context} tokens: behind as many nothing is drafted"
+            ));
+        }
+        let model_options = ModelOptions {
+            quant: options.quant,
+            activations: load::activations(options, self.backend()),
+            kv_format: options.kv,
+            capacity: context.min(self.context()) + MAX_TREE_ROWS,
+        };
+        let model = Model::load(&source, self.backend().clone(), &model_options, &mut |_| ())?;
+        Ok(Box::new(DraftModel::new(model, self.vocab(), DraftModelOptions::default())))
+    }
+}
+
+/// What a datastore of a tokenizer's ids says about its vocabulary.
+pub fn vocabulary_id(tokenizer: &Tokenizer) -> VocabularyId {
+    let tokens = tokenizer.vocab_size() as u32;
+    VocabularyId { tokens, hash: tokenizer.vocab_hash() }
+}
+
+fn pieces(tokenizer: &Tokenizer) -> Vec<&str> {
+    let ids = 0..tokenizer.vocab_size() as u32;
+    ids.map(|id| tokenizer.token_text(id).unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_are_missing_or_in_vain_are_named() {
+        let texts = DraftSources { documents: vec!["a".into()], ..DraftSources::default() };
+        let store = DraftSources { datastore: Some("x".into()), ..DraftSources::default() };
+        let model = DraftSources { model: Some("x".into()), ..DraftSources::default() };
+        let none = DraftSources::default();
+        for (sources, fitting) in [
+            (&texts, &[Method::Lookup, Method::Auto][..]),
+            (&store, &[Method::Rest, Method::Auto]),
+            (&model, &[Method::Draft, Method::Auto]),
+            (&none, &[Method::Plain, Method::Medusa, Method::Lookup, Method::Auto]),
+        ] {
+            for method in Method::ALL {
+                assert_eq!(sources.check(method).is_ok(), fitting.contains(&method), "{method:?}");
+            }
+        }
+        let error = none.check(Method::Rest).expect_err("no datastore").to_string();
+        assert_eq!(error, "--spec rest needs --datastore");
+        let error = texts.check(Method::Rest).expect_err("no use of texts").to_string();
+        assert_eq!(error, "--spec rest makes no use of --documents");
+    }
+}
