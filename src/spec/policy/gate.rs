@@ -2,7 +2,8 @@
 //!
 //! The currency is the *excess* of a speculative round: its milliseconds less what its tokens would
 //! have cost plainly. What plain steps cost is known from *probes*, plain rounds between speculative
-//! ones.
+//! ones, and from rounds in which the proposer has no guess: these are plain steps, and only the
+//! asking is excess.
 //!
 //! * **On.** Excess is summed, never below zero (Page's cumulative sum test for a change). When it
 //!   reaches the price of [`ALLOWANCE`] plain steps, speculation is off. So it may be slow for a
@@ -53,7 +54,7 @@ const WEIGHT: f64 = 0.1;
 pub enum Step {
     /// The root alone.
     Plain,
-    /// As the proposer drafts, even if it has no guess.
+    /// As the proposer drafts.
     Speculative,
 }
 
@@ -182,6 +183,22 @@ impl Gate {
         }
     }
 
+    /// Takes a round in which speculation was to be and the proposer had no guess, so that it was a
+    /// plain step, which is as good as a probe, and `asking_ms` of its `ms` for nothing.
+    pub fn record_without_draft(&mut self, ms: f64, asking_ms: f64) {
+        let (asking, step) = (asking_ms.max(0.0), ms - asking_ms.max(0.0));
+        if !(step.is_finite() && step > 0.0) {
+            return;
+        }
+        self.plain.take(step);
+        self.report.rounds += 1;
+        self.report.tokens += 1;
+        if let State::On { since_probe, .. } = &mut self.state {
+            *since_probe = 0;
+        }
+        self.add(asking, None);
+    }
+
     /// What it has seen and done.
     pub fn report(&self) -> GateReport {
         GateReport {
@@ -214,11 +231,17 @@ impl Gate {
     fn record_speculative(&mut self, ms: f64, tokens: f64) {
         self.report.rounds += 1;
         self.report.tokens += tokens as u64;
-        let (Some(ms), Some(plain)) = (self.speculative.take(ms), self.plain.value) else { return };
-        let more = ms - tokens * plain;
+        if let (Some(ms), Some(plain)) = (self.speculative.take(ms), self.plain.value) {
+            self.add(ms - tokens * plain, Some(ms));
+        }
+    }
+
+    /// Counts the excess of a round of `ms`, or of one without a draft, which a trial does not count.
+    fn add(&mut self, more: f64, ms: Option<f64>) {
+        let Some(plain) = self.plain.value else { return };
         match &mut self.state {
             State::On { excess, since_probe, rounds } => {
-                *since_probe += 1;
+                *since_probe += u32::from(ms.is_some());
                 *rounds += 1;
                 *excess = (*excess + more).max(0.0);
                 if *rounds == STEADY {
@@ -231,8 +254,8 @@ impl Gate {
                 }
             }
             State::Trial { rounds, ms: total, excess } => {
-                *rounds += 1;
-                *total += ms;
+                *rounds += u32::from(ms.is_some());
+                *total += ms.unwrap_or(0.0);
                 *excess += more;
                 let (rounds, total, excess) = (*rounds, *total, *excess);
                 if excess > TRIAL_ALLOWANCE * plain {

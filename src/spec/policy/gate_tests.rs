@@ -163,6 +163,26 @@ fn equal_speeds_rarely_move_it() {
     }
 }
 
+/// Retrieval often has no guess; that costs nothing and says nothing against it.
+#[test]
+fn rounds_without_a_draft_are_probes() {
+    let mut gate = Gate::new(Some(10.0));
+    for _ in 0..1000 {
+        assert_eq!(gate.next(), Step::Speculative);
+        gate.record_without_draft(10.5, 0.01);
+    }
+    let plain = gate.report().plain_ms.expect("known");
+    assert!((plain - 10.49).abs() < 1e-6, "{plain}");
+    // A proposer that takes half a step to say nothing is dear.
+    for _ in 0..20 {
+        gate.record_without_draft(15.5, 5.0);
+    }
+    assert_eq!((gate.next(), gate.report().stops), (Step::Plain, 1));
+    gate.record_without_draft(f64::NAN, 0.0);
+    gate.record_without_draft(1.0, 2.0);
+    assert!((gate.report().plain_ms.expect("known") - 10.5).abs() < 0.02);
+}
+
 #[test]
 fn plain_steps_are_timed_first_unless_their_price_is_known() {
     let mut gate = Gate::default();

@@ -1,4 +1,4 @@
-//! How long a chain to draft.
+//! How long a chain to draft, where drafting takes time token by token.
 
 use super::VerifyCurve;
 use crate::spec::{RoundOutcome, Verdict};
@@ -10,12 +10,16 @@ const PRIOR_WEIGHT: f64 = 4.0;
 /// What a round is worth after the next one that tests the same depth: about the last 40 count.
 const FADE: f64 = 0.975;
 
-/// Chooses the length of chains from how deep they were kept. Estimates by depth, since the longer a
-/// guess has been right the likelier it goes on; they fade, so that they follow the text.
+/// Chooses the length of chains from how deep they were kept and how long drafting took. Estimates by
+/// depth, since the longer a guess has been right the likelier it goes on; they fade, so that they
+/// follow the text. Depths that are never drafted are never learned of, so a caller that wants to go
+/// on learning drafts at least one token.
 #[derive(Clone, Debug)]
 pub struct DraftLength {
     prior: f64,
     seen: [Seen; DEPTHS],
+    /// Milliseconds of drafting one level.
+    level_ms: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +32,7 @@ impl DraftLength {
     /// Nothing seen yet; a token is expected to be kept with probability `prior` if those before it
     /// were.
     pub fn new(prior: f64) -> Self {
-        Self { prior: prior.clamp(0.0, 1.0), seen: [Seen::default(); DEPTHS] }
+        Self { prior: prior.clamp(0.0, 1.0), seen: [Seen::default(); DEPTHS], level_ms: None }
     }
 
     /// Counts how deep a round was kept: each depth whose parent was kept, as right if any of its
@@ -37,6 +41,12 @@ impl DraftLength {
         let reached =
             |n: &&crate::spec::NodeOutcome| n.depth > 0 && n.verdict != Verdict::Unreached;
         let deepest = round.nodes.iter().filter(reached).map(|n| n.depth as usize).max();
+        if let Some(levels) = round.nodes.iter().map(|n| n.depth).max().filter(|&depth| depth > 0) {
+            let ms = round.times.draft_ms / f64::from(levels);
+            // A machine busy with something else for a while says little of the next draft.
+            let ms = self.level_ms.map_or(ms, |mean| mean + 0.1 * (ms.min(2.0 * mean) - mean));
+            self.level_ms = Some(ms);
+        }
         for depth in 1..=deepest.unwrap_or(0) {
             let seen = &mut self.seen[depth.min(DEPTHS) - 1];
             let hit = depth <= round.accepted();
@@ -51,15 +61,16 @@ impl DraftLength {
         (PRIOR_WEIGHT * self.prior + seen.hits) / (PRIOR_WEIGHT + seen.trials)
     }
 
-    /// The length up to `most` that gives most tokens a unit of time; of equals the shortest. 0 where
-    /// no draft pays.
+    /// The length up to `most` that gives most tokens a unit of time, by the curve's verification and
+    /// the drafting seen so far; of equals the shortest. 0 where no draft pays.
     pub fn best(&self, curve: &VerifyCurve, most: usize) -> usize {
         let (mut best, mut rate) = (0, 1.0 / curve.plain_ms());
         let (mut tokens, mut p) = (1.0, 1.0);
         for length in 1..=most {
             p *= self.p(length);
             tokens += p;
-            let at = tokens / curve.round_ms(length + 1, length);
+            let drafting = length as f64 * self.level_ms.unwrap_or(0.0);
+            let at = tokens / (drafting + curve.verify_ms(length + 1));
             if at > rate {
                 (best, rate) = (length, at);
             }
@@ -99,13 +110,13 @@ mod tests {
             nodes: (0..=drafted).map(node).collect(),
             path: (0..=kept).collect(),
             bonus: 0,
-            times: StageTimes::default(),
+            times: StageTimes { draft_ms: 1.5 * f64::from(drafted), ..StageTimes::default() },
         }
     }
 
+    /// A row more is 1 ms.
     fn curve() -> VerifyCurve {
-        let draft = (1..=16).map(|depth| f64::from(depth) * 1.5).collect();
-        VerifyCurve::new(key(), 10.0, vec![(1, 10.0), (16, 25.0)], Between::Linear, draft)
+        VerifyCurve::new(key(), 10.0, vec![(1, 10.0), (16, 25.0)], Between::Linear, vec![])
             .expect("valid")
     }
 
@@ -131,12 +142,16 @@ mod tests {
 
     #[test]
     fn the_best_length_has_the_largest_ratio() {
-        // p = 0.5 at every depth, rows 1 ms and drafts 1.5 ms each:
-        // 1.5 / 12.5, 1.75 / 15, 1.875 / 17.5: one is best, and beats 1 / 10.
-        assert_eq!(DraftLength::new(0.5).best(&curve(), 15), 1);
+        let at = |p: f64, level_ms: Option<f64>| {
+            DraftLength { level_ms, ..DraftLength::new(p) }.best(&curve(), 15)
+        };
+        // p = 0.5 at every depth: 1.5 / 12.5, 1.75 / 15, 1.875 / 17.5: one is best, beats 1 / 10.
+        assert_eq!(at(0.5, Some(1.5)), 1);
         // 0.2: 1.2 / 12.5 is below 1 / 10.
-        assert_eq!(DraftLength::new(0.2).best(&curve(), 15), 0);
-        // 0.8: 1.8/12.5 = .144, 2.44/15 = .1627, 2.952/17.5 = .16869, 3.3616/20 = .16808
-        assert_eq!(DraftLength::new(0.8).best(&curve(), 15), 3);
+        assert_eq!(at(0.2, Some(1.5)), 0);
+        // 0.8: 1.8 / 12.5 = .144, 2.44 / 15 = .1627, 2.952 / 17.5 = .16869, 3.3616 / 20 = .16808
+        assert_eq!(at(0.8, Some(1.5)), 3);
+        // 0.5, free: 1.5 / 11 = .1364, 1.75 / 12 = .1458, 1.875 / 13 = .1442
+        assert_eq!(at(0.5, None), 2);
     }
 }

@@ -41,6 +41,22 @@ pub struct Shape {
     pub speedup: f64,
 }
 
+impl Shape {
+    /// What a given tree promises. Heads and ranks of unknown accuracy count as never right.
+    pub fn of(template: TreeTemplate, accuracy: &[Vec<f32>], curve: &VerifyCurve) -> Self {
+        let mut p = vec![1.0];
+        for node in 1..template.len() {
+            let ranks = accuracy.get(template.depth(node) - 1);
+            let known = ranks.and_then(|ranks| ranks.get(template.rank(node)));
+            let above = p[template.parent(node).expect("only the root has no parent")];
+            p.push(above * known.map_or(0.0, |&a| f64::from(a)));
+        }
+        let tokens: f64 = p.iter().sum();
+        let round_ms = curve.round_ms(template.len(), template.max_depth());
+        Self { template, tokens, round_ms, speedup: tokens * curve.plain_ms() / round_ms }
+    }
+}
+
 /// The shape that gives most tokens a unit of time: the root alone where no tree pays. Of equals the
 /// smaller one.
 pub fn best_tree(accuracy: &[Vec<f32>], curve: &VerifyCurve, limits: Limits) -> Shape {
@@ -164,6 +180,8 @@ mod tests {
         assert!((tree.tokens - (1.0 + 0.5 + 0.25 + 0.25 + 0.125)).abs() < 1e-12);
         let all = tree_of(&accuracy, 64, &flat(&[(1, 10.0)], &[]), Limits::default());
         assert_eq!(all.template.len(), 7);
+        let again = Shape::of(tree.template.clone(), &accuracy, &flat(&[(1, 10.0)], &[]));
+        assert!((again.tokens - tree.tokens).abs() < 1e-12 && again.template == tree.template);
         let narrow = Limits { ranks: 1, ..Limits::default() };
         let chain = tree_of(&accuracy, 64, &flat(&[(1, 10.0)], &[]), narrow);
         assert_eq!(chain.template, TreeTemplate::chain(2).expect("valid"));
