@@ -42,23 +42,29 @@ pub(super) fn speculation(
     device: &low::Device,
     term: &Term,
 ) -> Result<Speculation> {
-    let method = match spec.spec {
-        low::Spec::Plain => Method::Plain,
-        low::Spec::Lookup => Method::Lookup,
-        low::Spec::Rest => Method::Rest,
-        low::Spec::Draft => Method::Draft,
-        low::Spec::Auto => Method::Auto,
-    };
-    let draft_model = spec.draft_model.as_deref();
+    let method = method(spec.spec);
+    let given = &spec.drafting;
+    let draft_model = given.draft_model.as_deref();
     let sources = DraftSources {
-        documents: spec.documents.iter().map(|file| text_of(file)).collect::<Result<_>>()?,
-        datastore: spec.datastore.clone(),
+        documents: given.documents.iter().map(|file| text_of(file)).collect::<Result<_>>()?,
+        datastore: given.datastore.clone(),
         model: draft_model.map(|name| model_path(name, model.offline, term)).transpose()?,
     };
     for note in engine.draft_by(method, &sources, &load_options(model, device)?)? {
         term.note(&format!("coppice: {note}"));
     }
     Ok(Speculation::by(method))
+}
+
+/// The method of a word on the command line.
+pub(super) fn method(spec: low::Spec) -> Method {
+    match spec {
+        low::Spec::Plain => Method::Plain,
+        low::Spec::Lookup => Method::Lookup,
+        low::Spec::Rest => Method::Rest,
+        low::Spec::Draft => Method::Draft,
+        low::Spec::Auto => Method::Auto,
+    }
 }
 
 fn load_options(model: &low::Model, device: &low::Device) -> Result<LoadOptions> {

@@ -182,6 +182,15 @@ pub struct Speculation {
     /// Method
     #[arg(long, value_name = "METHOD", default_value = "plain")]
     pub spec: Spec,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub drafting: Drafting,
+}
+
+/// What there is to draft from.
+#[derive(Args, Clone, Debug, Default, Serialize)]
+#[command(next_help_heading = "Speculation")]
+pub struct Drafting {
     /// Texts that the answer may quote, for `lookup` and `auto`
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub documents: Vec<PathBuf>,
@@ -191,6 +200,20 @@ pub struct Speculation {
     /// Smaller model with the same vocabulary, named as for --model, for `draft` and `auto`
     #[arg(long, value_name = "MODEL")]
     pub draft_model: Option<String>,
+}
+
+impl Drafting {
+    /// Those that a method looks at.
+    pub fn of(&self, spec: Spec) -> Self {
+        let mixes = spec == Spec::Auto;
+        let mut of = self.clone();
+        if !mixes && spec != Spec::Lookup {
+            of.documents.clear();
+        }
+        of.datastore = of.datastore.filter(|_| mixes || spec == Spec::Rest);
+        of.draft_model = of.draft_model.filter(|_| mixes || spec == Spec::Draft);
+        of
+    }
 }
 
 /// Speculation method.

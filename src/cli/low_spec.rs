@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::low::{Device, Model};
-use crate::spec::Method;
+use super::low::{Device, Drafting, Model, Spec};
 
 /// `coppice trace`.
 #[derive(Args, Debug, Serialize)]
@@ -90,9 +89,14 @@ pub struct BenchSpec {
     /// Questions: a JSON object a line with question_id, category and turns
     #[arg(long, value_name = "FILE")]
     pub questions: PathBuf,
-    /// Methods: plain, medusa, lookup, rest, draft, auto [default: all that are ready to run]
-    #[arg(long, value_name = "METHODS", value_delimiter = ',', value_parser = method)]
-    pub methods: Vec<Method>,
+    /// Methods, the values of --spec; plain decoding is always among them
+    #[arg(
+        long,
+        value_name = "METHODS",
+        value_delimiter = ',',
+        default_value = "plain,lookup,auto"
+    )]
+    pub methods: Vec<Spec>,
     /// Take the first N questions of the file
     #[arg(long, value_name = "N", conflicts_with = "per_category")]
     pub limit: Option<usize>,
@@ -122,18 +126,13 @@ pub struct BenchSpec {
     pub answers: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
+    pub drafting: Drafting,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub model: Model,
     #[command(flatten)]
     #[serde(flatten)]
     pub device: Device,
-}
-
-/// A method by its name.
-fn method(name: &str) -> Result<Method, String> {
-    Method::ALL.into_iter().find(|method| method.name() == name).ok_or_else(|| {
-        let names: Vec<&str> = Method::ALL.iter().map(|method| method.name()).collect();
-        format!("wanted some of {}", names.join(", "))
-    })
 }
 
 /// Format of a report of several tables.

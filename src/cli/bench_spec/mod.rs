@@ -25,7 +25,13 @@ use self::{
     questions::{Question, Take},
     report::{Report, TIMING, Table, mismatch},
 };
-use super::{FAILED, INTERRUPTED, high, interrupt, low_spec as low, term::Term, trace::write_file};
+use super::{
+    FAILED, INTERRUPTED, high, interrupt,
+    low::{self as shared, Spec},
+    low_spec as low,
+    term::Term,
+    trace::write_file,
+};
 use crate::{
     engine::Engine,
     error::{Error, Result},
@@ -52,7 +58,8 @@ pub(super) fn main(args: &low::BenchSpec, term: &Term) -> anyhow::Result<ExitCod
     let answers = args.answers.as_deref().map(Answers::create).transpose()?;
     let cancel = interrupt::flag()?;
     let mut engine = high::engine(&args.model, &args.device, term)?;
-    let methods = methods(args, &engine);
+    let speculations = speculations(args, &mut engine, term)?;
+    let methods: Vec<Method> = speculations.iter().map(|spec| spec.method).collect();
     let mut run = Run {
         runner: Runner {
             engine: &mut engine,
@@ -61,7 +68,7 @@ pub(super) fn main(args: &low::BenchSpec, term: &Term) -> anyhow::Result<ExitCod
             cancel: &cancel,
         },
         table: Table::new(&methods),
-        methods,
+        speculations,
         answers,
         mismatches: Vec::new(),
         skipped: Vec::new(),
@@ -100,16 +107,29 @@ pub(super) fn main(args: &low::BenchSpec, term: &Term) -> anyhow::Result<ExitCod
     })
 }
 
-/// Methods asked for, plain decoding first; without a wish, all that the engine has.
-fn methods(args: &low::BenchSpec, engine: &Engine) -> Vec<Method> {
-    let wanted = if args.methods.is_empty() { engine.methods() } else { args.methods.clone() };
-    let mut methods = vec![Method::Plain];
-    for method in wanted {
-        if !methods.contains(&method) {
-            methods.push(method);
+/// How to speculate by each method asked for, plain decoding first.
+fn speculations(
+    args: &low::BenchSpec,
+    engine: &mut Engine,
+    term: &Term,
+) -> Result<Vec<Speculation>> {
+    let mut methods = vec![Spec::Plain];
+    for &spec in &args.methods {
+        if !methods.contains(&spec) {
+            methods.push(spec);
         }
     }
-    methods
+    let given = methods.into_iter().map(|spec| {
+        let drafting = args.drafting.of(spec);
+        high::speculation(
+            engine,
+            &shared::Speculation { spec, drafting },
+            &args.model,
+            &args.device,
+            term,
+        )
+    });
+    given.collect()
 }
 
 fn print(args: &low::BenchSpec, report: &Report) -> anyhow::Result<()> {
@@ -131,7 +151,7 @@ fn print(args: &low::BenchSpec, report: &Report) -> anyhow::Result<()> {
 /// A run under way.
 struct Run<'a> {
     runner: Runner<'a>,
-    methods: Vec<Method>,
+    speculations: Vec<Speculation>,
     table: Table,
     answers: Option<Answers>,
     mismatches: Vec<Mismatch>,
@@ -143,17 +163,16 @@ impl Run<'_> {
     /// All questions, until one is cancelled.
     fn all(&mut self, questions: &[Question], term: &Term) -> Result<()> {
         let mut progress = Progress::new(questions.len() as u64, term);
-        for method in self.methods.clone() {
-            self.runner.warm_up(&questions[0], &Speculation::by(method))?;
+        for spec in &self.speculations {
+            self.runner.warm_up(&questions[0], spec)?;
         }
         for (i, question) in questions.iter().enumerate() {
             // A question counts only when all methods have answered it.
-            let mut answers: Vec<Option<Answer>> = vec![None; self.methods.len()];
+            let mut answers: Vec<Option<Answer>> = vec![None; self.speculations.len()];
             let mut missing = None;
-            for turn in 0..self.methods.len() {
-                let at = (i + turn) % self.methods.len();
-                let spec = Speculation::by(self.methods[at]);
-                match self.runner.answer(question, &spec)? {
+            for turn in 0..self.speculations.len() {
+                let at = (i + turn) % self.speculations.len();
+                match self.runner.answer(question, &self.speculations[at])? {
                     Ok(answer) => answers[at] = Some(answer),
                     Err(why) => {
                         missing = Some(why);
@@ -180,7 +199,8 @@ impl Run<'_> {
 
     /// Counts the answers of all methods, in their order.
     fn take(&mut self, question: &Question, answers: Vec<Answer>) -> Result<()> {
-        for (&method, answer) in self.methods.iter().zip(&answers) {
+        for (spec, answer) in self.speculations.iter().zip(&answers) {
+            let method = spec.method;
             self.table.add(method, &question.category, answer);
             let at = (method, question.question_id);
             self.mismatches.extend(first_mismatch(at, &answers[0], answer));
