@@ -28,15 +28,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "train",
-        &["model", "record", "ops", "backend", "sample", "format", "quant", "dtype", "error"],
+        &[
+            "engine", "model", "record", "ops", "backend", "kv", "sample", "text", "format",
+            "quant", "dtype", "error",
+        ],
     ),
     ("draw", &["spec"]),
     ("check", &["record", "backend", "ops", "sample", "quant", "dtype", "shape", "error"]),
     (
         "cli",
         &[
-            "engine", "hub", "check", "draw", "spec", "sample", "text", "format", "model", "ops",
-            "quant", "backend", "error",
+            "engine", "train", "hub", "check", "draw", "spec", "sample", "text", "format", "model",
+            "ops", "quant", "backend", "error",
         ],
     ),
 ];

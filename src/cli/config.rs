@@ -8,7 +8,7 @@ use clap::Command;
 use serde::Serialize;
 
 use super::{
-    low::{Cli, Verb},
+    low::{Cli, HeadsAction, TrainStage, Verb},
     low_spec::BenchKind,
 };
 
@@ -90,6 +90,9 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Pull(args) => toml_of(args),
         Verb::Perplexity(args) => toml_of(args),
         Verb::Logits(args) => toml_of(args),
+        Verb::Train(args) => match &args.stage {
+            TrainStage::Data(args) => toml_of(args),
+        },
         Verb::Bench(args) => match &args.kind {
             Some(BenchKind::Spec(args)) => toml_of(args),
             None => toml_of(args),
@@ -97,6 +100,9 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Tokenize(args) => toml_of(args),
         Verb::Datastore(args) => toml_of(args),
         Verb::Inspect(args) => toml_of(args),
+        Verb::Heads(args) => match &args.action {
+            HeadsAction::Convert(args) => toml_of(args),
+        },
         Verb::Devices(args) => toml_of(args),
         Verb::GpuTest(args) => toml_of(args),
         Verb::Trace(args) => toml_of(args),
@@ -126,6 +132,12 @@ mod tests {
         };
         assert!((run.sampling.temp - 0.25).abs() < 1e-6);
         assert_eq!(run.sampling.top_k, 9);
+        let args = ["coppice", "train", "data", "-o", "here"];
+        let Verb::Train(train) = parse("temp = 0.25\n", &args).verb else {
+            panic!("train was asked for")
+        };
+        let TrainStage::Data(data) = train.stage;
+        assert!((data.temp - 0.25).abs() < 1e-6, "verbs of verbs too");
     }
 
     #[test]

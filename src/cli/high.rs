@@ -27,7 +27,17 @@ pub(super) fn model_path(model: &str, offline: bool, term: &Term) -> Result<Path
 
 /// Loads the model on the device.
 pub(super) fn engine(model: &low::Model, device: &low::Device, term: &Term) -> Result<Engine> {
-    let options = load_options(model, device)?;
+    engine_for(1, model, device, term)
+}
+
+/// Loads the model on the device, with room in the cache for so many sequences.
+pub(super) fn engine_for(
+    sequences: usize,
+    model: &low::Model,
+    device: &low::Device,
+    term: &Term,
+) -> Result<Engine> {
+    let options = LoadOptions { sequences, ..load_options(model, device)? };
     let path = model_path(&model.model, model.offline, term)?;
     let engine = Engine::load(&path, &options)?;
     term.detail(&format!("{} on {}", path.display(), engine.adapter()));
@@ -82,6 +92,7 @@ fn load_options(model: &low::Model, device: &low::Device) -> Result<LoadOptions>
             low::Kv::Q8_0 => KvFormat::Q8_0,
         },
         context: model.ctx,
+        sequences: 1,
     })
 }
 

@@ -4,8 +4,8 @@ use std::{io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
-use super::low;
-use crate::format::{ModelSource, gguf::Value};
+use super::{heads, low};
+use crate::format::{ModelSource, gguf::Value, heads::Heads};
 
 /// Longest value printed for a person.
 const SHOWN: usize = 100;
@@ -39,6 +39,9 @@ struct Report {
 }
 
 pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
+    if Heads::are_in(&args.file) {
+        return heads::inspect(&args.file, args.json);
+    }
     let source = ModelSource::open(&args.file)?;
     let report = report(&source, args)?;
     let mut stdout = std::io::stdout().lock();

@@ -71,6 +71,8 @@ pub enum Verb {
     Perplexity(Perplexity),
     /// Log-probabilities of the next token
     Logits(Logits),
+    /// Make what draft heads are trained from
+    Train(Train),
     /// Measure prompt speed, decode speed and the verify curve
     Bench(Bench),
     /// Token ids and pieces of a text
@@ -80,6 +82,8 @@ pub enum Verb {
     Datastore(Datastore),
     /// Metadata and tensors of a model file
     Inspect(Inspect),
+    /// Work with files of draft heads
+    Heads(Heads),
     /// List the devices of this machine
     Devices(Devices),
     /// Check every kernel on every device against the reference
@@ -101,10 +105,12 @@ impl Verb {
             Self::Pull(_) => "pull",
             Self::Perplexity(_) => "perplexity",
             Self::Logits(_) => "logits",
+            Self::Train(_) => "train",
             Self::Bench(_) => "bench",
             Self::Tokenize(_) => "tokenize",
             Self::Datastore(_) => "datastore",
             Self::Inspect(_) => "inspect",
+            Self::Heads(_) => "heads",
             Self::Devices(_) => "devices",
             Self::GpuTest(_) => "gpu-test",
             Self::Trace(_) => "trace",
@@ -453,6 +459,91 @@ pub enum ReportFormat {
     Json,
 }
 
+/// `coppice train`.
+#[derive(Args, Debug, Serialize)]
+#[command(arg_required_else_help = true)]
+pub struct Train {
+    #[command(subcommand)]
+    #[serde(flatten)]
+    pub stage: TrainStage,
+}
+
+/// Stages of training.
+#[derive(Debug, Serialize, Subcommand)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainStage {
+    /// Let the model answer prompts, and write them itself: the text that heads learn
+    Data(TrainData),
+}
+
+/// `coppice train data`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Prompts are lines of a text file, or objects of a .jsonl file: {\"prompt\": TEXT}, {\"turns\": [TEXT,
+…]}, {\"messages\": [{\"role\": …, \"content\": TEXT}, …]} (the model gives its own answers), or
+{\"begin\": TEXT, \"count\": N} (the model completes the user's turn, N times). `system` may stand
+beside each.
+
+The run can be stopped at any time. Started again with the same model and flags it goes on where it
+was; prompts may be added.
+
+Examples:
+  coppice train data --self-prompts 1000 -o data
+  coppice train data --prompts questions.txt --prompts chats.jsonl --tokens 1000000 -o data")]
+pub struct TrainData {
+    /// File of prompts; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Vec<PathBuf>,
+    /// Conversations in which the model writes the user's turns too
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub self_prompts: usize,
+    /// Most turns of such a conversation
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub self_turns: usize,
+    /// Folder to write to, or to go on in
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Stop when there are this many tokens of answers [default: after the last prompt]
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
+    /// Most tokens of an answer
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
+    pub max_tokens: usize,
+    /// Temperature of answers that are not greedy
+    #[arg(long, value_name = "T", default_value_t = 0.7)]
+    pub temp: f32,
+    /// Keep the most likely tokens of this total probability; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Share of conversations with greedy answers
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub greedy_share: f32,
+    /// Temperature of user's turns that the model writes
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    pub user_temp: f32,
+    /// Total probability of the tokens kept for them
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub user_top_p: f32,
+    /// Most tokens of a user's turn; longer ones are given up
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub user_tokens: usize,
+    /// Seed; the same seed, model and flags give the same conversations
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Conversations at once
+    #[arg(short, long, value_name = "N", default_value_t = 64)]
+    pub batch: usize,
+    /// Continue prompts as they are, without the chat template
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
+
 /// `coppice tokenize`.
 #[derive(Args, Debug, Serialize)]
 pub struct Tokenize {
@@ -533,12 +624,65 @@ pub struct DatastoreInfo {
 /// `coppice inspect`.
 #[derive(Args, Debug, Serialize)]
 pub struct Inspect {
-    /// GGUF or safetensors file, or a folder with config.json
+    /// GGUF or safetensors file, or a folder with config.json; a file of draft heads
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `coppice heads`.
+#[derive(Args, Debug, Serialize)]
+#[command(arg_required_else_help = true)]
+pub struct Heads {
+    #[command(subcommand)]
+    #[serde(flatten)]
+    pub action: HeadsAction,
+}
+
+/// What to do with heads.
+#[derive(Debug, Serialize, Subcommand)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadsAction {
+    /// Rewrite heads of any published layout as Coppice's own file
+    Convert(ConvertHeads),
+}
+
+/// `coppice heads convert`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Reads Medusa v0.1 (medusa_lm_head.pt or .safetensors), v1.0 (merged with a model, .bin or
+.safetensors), heads that share the model's output matrix, and vLLM's. Pickles are read as data:
+nothing in them is run.
+
+Example:
+  coppice heads convert medusa-vicuna-7b-v1.3 --base vicuna-7b.gguf -o vicuna-heads.safetensors")]
+pub struct ConvertHeads {
+    /// File or folder with heads
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Format of matrices: floats, or 8-bit codes with a scale for 32
+    #[arg(long, value_name = "FORMAT", default_value = "q8")]
+    pub store: HeadStorage,
+    /// Model that the heads are for: they are checked against it, and its hash is noted
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
+    /// Never use the network
+    #[arg(long, env = "COPPICE_OFFLINE")]
+    pub offline: bool,
+}
+
+/// Format of the matrices of heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadStorage {
+    F32,
+    F16,
+    Q8,
 }
 
 /// `coppice devices`.

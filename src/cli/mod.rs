@@ -10,6 +10,7 @@ mod config;
 mod datastore;
 mod devices;
 mod gpu_test;
+mod heads;
 mod high;
 mod inspect;
 mod interrupt;
@@ -25,13 +26,14 @@ mod show_spec;
 mod term;
 mod tokenize;
 mod trace;
+mod train_data;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    low::{Cli, Verb},
+    low::{Cli, HeadsAction, TrainStage, Verb},
     term::Term,
 };
 use crate::{backend::BackendError, error::Error};
@@ -81,6 +83,9 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Pull(args) => pull::main(args, term),
         Verb::Perplexity(args) => perplexity::main(args, term),
         Verb::Logits(args) => logits::main(args, term),
+        Verb::Train(args) => match &args.stage {
+            TrainStage::Data(args) => train_data::main(args, term),
+        },
         Verb::Bench(args) => match &args.kind {
             Some(low_spec::BenchKind::Spec(args)) => bench_spec::main(args, term),
             None => bench::main(args, term),
@@ -88,6 +93,9 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Tokenize(args) => tokenize::main(args, term),
         Verb::Datastore(args) => datastore::main(args, term),
         Verb::Inspect(args) => inspect::main(args),
+        Verb::Heads(args) => match &args.action {
+            HeadsAction::Convert(args) => heads::convert(args, term),
+        },
         Verb::Devices(args) => devices::main(args),
         Verb::GpuTest(args) => gpu_test::main(args, term),
         Verb::Trace(args) => trace::main(args, term),

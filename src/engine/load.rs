@@ -37,6 +37,8 @@ pub struct LoadOptions {
     pub kv: KvFormat,
     /// Most tokens of context; the model's own, at most 8192, if absent.
     pub context: Option<usize>,
+    /// Sequences of that length that the cache has room for; at least 1.
+    pub sequences: usize,
 }
 
 /// A model on a device, with its tokenizer and one sequence.
@@ -47,7 +49,7 @@ pub struct Engine {
     pub(super) sequence: Sequence,
     pub(super) tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
-    context: usize,
+    pub(super) context: usize,
     pub(super) proposers: BTreeMap<Method, Box<dyn Proposer>>,
 }
 
@@ -88,7 +90,7 @@ impl Engine {
             activations: activations(options, &backend),
             kv_format: options.kv,
             // Room to stage a tree behind a full context.
-            capacity: context + MAX_TREE_ROWS,
+            capacity: context.saturating_mul(options.sequences.max(1)) + MAX_TREE_ROWS,
         };
         let model = Model::load(&source, backend.clone(), &model_options, &mut |_| ())?;
         let sequence = Sequence::new(model.pool());

@@ -4,6 +4,7 @@
 //! text. Everything here is synchronous and driven by a callback, so that tests and the command line
 //! need no executor; whoever wants a thread of its own puts the engine there.
 
+mod batch;
 mod bench;
 mod device;
 mod drafting;
@@ -14,6 +15,7 @@ mod load;
 mod score;
 mod timings;
 
+pub use batch::{Batch, Finished, Turn};
 pub use device::{DeviceSpec, list_adapters, open_device, open_variants};
 pub use drafting::{DraftSources, vocabulary_id};
 pub use generate::{Event, Generation, Request, StopReason};

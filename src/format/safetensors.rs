@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path},
 };
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 
 use super::{FormatError, Map, StoredType, TensorInfo, TensorRef, names, read_limited};
 use crate::{
@@ -16,9 +16,34 @@ use crate::{
 };
 
 /// Largest index read, in bytes. Those of the largest models have a few million.
-const MAX_INDEX_BYTES: u64 = 16 << 20;
+pub(super) const MAX_INDEX_BYTES: u64 = 16 << 20;
 /// Longest header of a file read, in bytes. Real ones have up to a million.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// Start of the data of a mapped file, and what its header lists; sizes are checked against the file.
+pub(super) fn header(map: &Map) -> Result<(usize, Metadata), FormatError> {
+    let error = |message: String| FormatError::File {
+        file: map.path().to_owned(),
+        message,
+        hint: Some("the file may be damaged or cut off; fetch it again".to_owned()),
+    };
+    let header_bytes = map.bytes().first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
+    if header_bytes > MAX_HEADER_BYTES {
+        return Err(error(format!(
+            "claims a header of {header_bytes} bytes, the limit is {MAX_HEADER_BYTES}"
+        )));
+    }
+    let (header, metadata) = SafeTensors::read_metadata(map.bytes())
+        .map_err(|e| error(format!("not a sound safetensors file: {e}")))?;
+    Ok((8 + header, metadata))
+}
+
+/// Whether a name stays within its folder.
+pub(super) fn is_plain_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let plain = matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
+    plain && !name.contains(|c: char| matches!(c, '/' | '\\') || c.is_control())
+}
 
 /// Tensors of a safetensors checkpoint under GGUF's names.
 #[derive(Debug)]
@@ -61,10 +86,7 @@ impl Checkpoint {
         let mut out = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         for file in &files {
             // a shard lies beside its index; anything else could reach any file of this machine
-            let mut parts = Path::new(file).components();
-            let plain =
-                matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
-            if !plain || file.contains(|c: char| matches!(c, '/' | '\\') || c.is_control()) {
+            if !is_plain_file_name(file) {
                 return Err(error(format!("`{}` is not a plain file name", file.escape_debug())));
             }
             out.add(&folder.join(file), arch)?;
@@ -84,20 +106,7 @@ impl Checkpoint {
 
     fn add(&mut self, path: &Path, arch: Arch) -> Result<(), FormatError> {
         let map = Map::open(path)?;
-        let error = |message: String| FormatError::File {
-            file: path.to_owned(),
-            message,
-            hint: Some("the file may be damaged or cut off; fetch it again".to_owned()),
-        };
-        let header_bytes = map.bytes().first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
-        if header_bytes > MAX_HEADER_BYTES {
-            return Err(error(format!(
-                "claims a header of {header_bytes} bytes, the limit is {MAX_HEADER_BYTES}"
-            )));
-        }
-        let (header, metadata) = SafeTensors::read_metadata(map.bytes())
-            .map_err(|e| error(format!("not a sound safetensors file: {e}")))?;
-        let data = 8 + header;
+        let (data, metadata) = header(&map)?;
         let shard = self.shards.len();
         let listed: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
         for (name, info) in listed {
@@ -131,6 +140,11 @@ impl Checkpoint {
         }
         self.shards.push(map);
         Ok(())
+    }
+
+    /// The files.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = &Map> {
+        self.shards.iter()
     }
 
     /// The file that holds a tensor, else the first one.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::{
     FormatError, Gguf, Map, TensorInfo, TensorRef, gguf_config, hf_config, safetensors::Checkpoint,
 };
@@ -60,6 +62,22 @@ impl ModelSource {
             Kind::Gguf(Gguf::from_map(map.into())?)
         };
         Ok(Self { path, kind })
+    }
+
+    /// SHA-256 of the weights' file in lower-case hexadecimal; of several files, that of their
+    /// hashes in order.
+    pub fn sha256(&self) -> String {
+        match &self.kind {
+            Kind::Gguf(gguf) => hex(&Sha256::digest(gguf.bytes())),
+            Kind::Safetensors { checkpoint, .. } => {
+                let all: Vec<String> =
+                    checkpoint.files().map(|map| hex(&Sha256::digest(map.bytes()))).collect();
+                match &all[..] {
+                    [one] => one.clone(),
+                    all => hex(&Sha256::digest(all.concat())),
+                }
+            }
+        }
     }
 
     /// Folder of a safetensors model, where its tokenizer lies; `None` for a GGUF file, which
@@ -136,6 +154,10 @@ impl ModelSource {
             Kind::Safetensors { folder, .. } => Some(folder.join(name)).filter(|p| p.is_file()),
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn open_safetensors(file: &Path, sharded: bool) -> Result<Kind, FormatError> {

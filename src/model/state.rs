@@ -192,11 +192,9 @@ impl StepData {
         })
     }
 
-    /// State of a batch: one staged row in each transaction, each a tree of one node.
+    /// State of a batch: one staged row in each transaction, each a chunk of one row.
     pub fn batch(shape: StepShape, txns: &[KvTxn<'_>], page_slots: usize) -> Self {
-        Self::new(shape, txns, page_slots, |i| {
-            (txns[i].prefix(), txns[i].prefix(), txns[i].slots())
-        })
+        Self::new(shape, txns, page_slots, |i| (txns[i].prefix(), txns[i].prefix() + 1, Vec::new()))
     }
 
     /// The rows of all transactions, one behind the other. `of` gives a row's position, prefix and
@@ -327,9 +325,9 @@ mod tests {
         let row = |i: usize| &data.words[at.rows[i]..at.rows[i] + 4];
         assert_eq!(row(1), [40, 3, 70, 0]);
         assert_eq!(row(3), [0, 1, 2, 0]);
-        assert_eq!(row(5), [1, 1, 1, 0]);
+        assert_eq!(row(4), [41, 4, 71, 0]);
+        assert_eq!(row(5), [0; 4]);
         for (i, txn) in txns.iter().enumerate() {
-            assert_eq!(data.words[at.path_slots + 4 * i], txn.slots()[0]);
             let pages: Vec<u32> = txn.sequence().pages().collect();
             assert_eq!(data.words[at.table + 8 * i..][..pages.len()], pages[..]);
         }

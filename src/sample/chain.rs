@@ -82,6 +82,13 @@ impl Sampler {
         }
     }
 
+    /// The token of [`Self::choose`] alone, which is cheaper than with its probability.
+    pub fn token(&self, logits: &[f32], history: &[u32], position: u64) -> u32 {
+        let kept = self.candidates(logits, history);
+        let each = kept.iter().copied();
+        draw(each, self.params.temperature, self.params.seed, position).map_or(0, |c| c.id)
+    }
+
     /// The exact distribution over seeds that [`Sampler::choose`] draws from: (id, probability) of
     /// each candidate, by rising id. The probabilities sum to 1; where no logit is a number above
     /// -inf, id 0 has all of it, as in `choose`.

@@ -1,3 +1,4 @@
-//! Training of draft heads.
+//! Training of draft heads: what they learn from, and how.
 
+pub mod data;
 pub mod heads;

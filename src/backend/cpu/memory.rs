@@ -25,6 +25,7 @@ use std::{
 };
 
 use bytemuck::Pod;
+use memmap2::MmapMut;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 
 use crate::backend::{
@@ -113,11 +114,57 @@ fn in_range(view: &View) -> bool {
         && view.row_stride >= view.shape.row_elements()
 }
 
+/// From this size on a buffer is a mapping of its own, for which the system is asked for huge pages:
+/// gathering the cache's rows of many sequences otherwise spends most of its time on page walks.
+const HUGE: usize = 8 << 20;
+
+/// Where a buffer's bytes come from.
+#[derive(Debug)]
+enum Block {
+    Heap { start: NonNull<u8>, layout: Layout },
+    Map { _map: MmapMut },
+}
+
+impl Block {
+    /// At least `bytes` zeroed bytes, and the first of them at a multiple of [`ALIGN`].
+    fn new(bytes: usize) -> Option<(Self, NonNull<u8>)> {
+        if bytes >= HUGE
+            && let Ok(mut map) = MmapMut::map_anon(bytes)
+        {
+            #[cfg(target_os = "linux")]
+            if let Err(error) = map.advise(memmap2::Advice::HugePage) {
+                tracing::debug!(%error, "no huge pages");
+            }
+            // Pages are multiples of `ALIGN`.
+            let start = NonNull::new(map.as_mut_ptr())?;
+            return Some((Self::Map { _map: map }, start));
+        }
+        // Aligned by hand: asking the allocator for more than its natural alignment makes it fill
+        // the block with zeros itself, which touches every page of a weight before it is loaded.
+        let size = bytes.max(1).checked_add(ALIGN)?;
+        let layout = Layout::from_size_align(size, 16).ok()?;
+        // SAFETY: the layout's size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let shift = start.as_ptr().align_offset(ALIGN);
+        // SAFETY: `shift < ALIGN` and the block is `ALIGN` bytes longer than asked for.
+        let base = unsafe { start.add(shift) };
+        Some((Self::Heap { start, layout }, base))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Self::Heap { start, layout } = self {
+            // SAFETY: the block was allocated with this layout and is freed once.
+            unsafe { dealloc(start.as_ptr(), *layout) };
+        }
+    }
+}
+
 /// A buffer's bytes: zeroed, starting at a multiple of 256.
 #[derive(Debug)]
 pub struct HostMemory {
-    block: NonNull<u8>,
-    layout: Layout,
+    _block: Block,
     base: NonNull<u8>,
     bytes: u64,
     account: Arc<Account>,
@@ -131,18 +178,10 @@ unsafe impl Sync for HostMemory {}
 
 impl HostMemory {
     fn new(bytes: u64, account: Arc<Account>) -> Option<Self> {
-        // Aligned by hand: asking the allocator for more than its natural alignment makes it fill
-        // the block with zeros itself, which touches every page of a weight before it is loaded.
-        let size = usize::try_from(bytes).ok()?.max(1).checked_add(ALIGN)?;
-        let layout = Layout::from_size_align(size, 16).ok()?;
-        // SAFETY: the layout's size is not zero.
-        let block = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let shift = block.as_ptr().align_offset(ALIGN);
-        // SAFETY: `shift < ALIGN` and the block is `ALIGN` bytes longer than asked for.
-        let base = unsafe { block.add(shift) };
+        let (block, base) = Block::new(usize::try_from(bytes).ok()?)?;
         let now = account.allocated.fetch_add(bytes, Ordering::Relaxed) + bytes;
         account.peak.fetch_max(now, Ordering::Relaxed);
-        Some(Self { block, layout, base, bytes, account })
+        Some(Self { _block: block, base, bytes, account })
     }
 
     /// First byte. Dereferencing needs the device's [`Execution`] and an op without aliasing.
@@ -154,8 +193,6 @@ impl HostMemory {
 impl Drop for HostMemory {
     fn drop(&mut self) {
         self.account.allocated.fetch_sub(self.bytes, Ordering::Relaxed);
-        // SAFETY: `block` was allocated with this layout and is freed once.
-        unsafe { dealloc(self.block.as_ptr(), self.layout) };
     }
 }
 

@@ -71,6 +71,11 @@ impl Gguf {
         self.map.path()
     }
 
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        self.map.bytes()
+    }
+
     /// Version of the container: 2 or 3.
     pub fn version(&self) -> u32 {
         self.version

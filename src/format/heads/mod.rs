@@ -1,7 +1,21 @@
 //! Draft heads as plain data, whatever file they came from.
+//!
+//! [`Heads::load`] reads a file or folder in any published layout of Medusa heads, from safetensors
+//! or PyTorch archives, and our own; [`Heads::save`] writes our own.
 
+mod layout;
 mod native;
+mod pickle;
+mod store;
 
+use std::path::Path;
+
+use store::Store;
+
+use super::FormatError;
+use crate::error::Error;
+
+pub use layout::Layout;
 pub use native::{Precision, is_native, load_native, save_native};
 
 /// A dense matrix `[rows, cols]` of f32, row-major.
@@ -57,7 +71,8 @@ pub struct Heads {
     pub kind: HeadKind,
     /// Width D of the target's hidden state.
     pub width: usize,
-    /// Vocabulary V of the target.
+    /// Vocabulary V of the target; 0 where the file does not say, as with projections that are the
+    /// target's.
     pub vocab: usize,
     /// Target ids that heads can guess, rising, where that is not all of them: row `i` of a
     /// projection is the token `draft_vocab[i]`.
@@ -83,3 +98,157 @@ pub struct HeadRecord {
     /// How they were trained: command, data, steps, losses; free form.
     pub training: Option<serde_json::Value>,
 }
+
+impl Heads {
+    /// Reads heads from a file, the index of several, or a folder. How many there are, of how many
+    /// blocks, is taken from the names of the tensors.
+    ///
+    /// # Errors
+    /// A file that cannot be read, has no heads (what it has is listed), or heads whose parts do not
+    /// fit together.
+    pub fn load(path: &Path) -> Result<(Layout, Self), FormatError> {
+        let store = Store::open(path)?;
+        let (layout, heads) = match store.is_native() {
+            true => (Layout::Coppice, load_native(store.file())?),
+            false => layout::read(&store)?,
+        };
+        heads.consistent().map_err(|message| store.error(message, None))?;
+        Ok((layout, heads))
+    }
+
+    /// Whether a file or folder holds heads and nothing else, or is a PyTorch archive, which no model
+    /// of ours is; it need not be sound.
+    pub fn are_in(path: &Path) -> bool {
+        store::is_archive(path)
+            || Store::open(path)
+                .is_ok_and(|store| store.is_native() || layout::is_only_heads(&store))
+    }
+
+    /// Numbers in all matrices and biases.
+    pub fn parameters(&self) -> usize {
+        let block = |block: &ResBlock| {
+            let residual = block.residual.as_ref().map_or(0, |m| m.data.len());
+            block.weight.data.len() + block.bias.len() + residual
+        };
+        let head = |head: &Head| {
+            let projection = head.projection.as_ref().map_or(0, |m| m.data.len());
+            head.blocks.iter().map(block).sum::<usize>() + projection
+        };
+        self.heads.iter().map(head).sum()
+    }
+
+    /// Writes our own file. It replaces what has its name when it is complete, and not before.
+    ///
+    /// # Errors
+    /// Heads whose parts do not fit together or whose vocabulary is not known, and as
+    /// [`save_native`].
+    pub fn save(&self, path: &Path, precision: Precision) -> Result<(), FormatError> {
+        let known = match self.vocab {
+            0 => Err("the vocabulary of the heads is not known".to_owned()),
+            _ => self.consistent(),
+        };
+        known.map_err(|message| FormatError::File {
+            file: path.to_owned(),
+            message: format!("heads that cannot be saved: {message}"),
+            hint: None,
+        })?;
+        save_native(self, path, precision)
+    }
+
+    /// Whether the heads can draft for a model with hidden states of `width` and `vocab` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with both sides' numbers.
+    pub fn check(&self, width: usize, vocab: usize) -> Result<(), Error> {
+        let beyond = self.draft_vocab.iter().flatten().find(|&&id| id as usize >= vocab);
+        let message = if self.width != width {
+            format!("are for hidden states of {}, the model has {width}", self.width)
+        } else if self.vocab != 0 && self.vocab != vocab {
+            format!("are for a vocabulary of {}, the model has {vocab}", self.vocab)
+        } else if let Some(id) = beyond {
+            format!("draft token {id}, the model has {vocab}")
+        } else {
+            return Ok(());
+        };
+        let trained_for = self.record.base_model.as_ref();
+        Err(Error::Model {
+            model: "the draft heads".into(),
+            message,
+            hint: trained_for.map(|name| format!("they were trained for {name}")),
+        })
+    }
+
+    /// Whether the parts fit together; what does not, with values.
+    fn consistent(&self) -> Result<(), String> {
+        let d = self.width;
+        if self.heads.is_empty() || d == 0 {
+            return Err("there are no heads".into());
+        }
+        if !self.embed_scale.is_finite() {
+            return Err(format!("embeddings are scaled by {}", self.embed_scale));
+        }
+        if let Some(ids) = &self.draft_vocab {
+            if let Some(pair) = ids.windows(2).find(|pair| pair[0] >= pair[1]) {
+                return Err(format!("draft token {} is followed by {}", pair[0], pair[1]));
+            }
+            match ids.last() {
+                None => return Err("the draft vocabulary is empty".into()),
+                Some(&last) if self.vocab > 0 && last as usize >= self.vocab => {
+                    return Err(format!("draft token {last} is beyond {} tokens", self.vocab));
+                }
+                Some(_) => {}
+            }
+        }
+        let rows = self.draft_vocab.as_ref().map_or(self.vocab, Vec::len);
+        for (k, head) in self.heads.iter().enumerate() {
+            head.consistent(d, self.first_inputs(k), rows).map_err(|e| format!("head {k}: {e}"))?;
+        }
+        Ok(())
+    }
+
+    /// Inputs of the first block of a head.
+    fn first_inputs(&self, head: usize) -> usize {
+        match self.kind {
+            HeadKind::Independent => self.width,
+            HeadKind::Sequential => self.width.saturating_mul(head + 2),
+        }
+    }
+}
+
+impl Head {
+    fn consistent(&self, d: usize, first: usize, rows: usize) -> Result<(), String> {
+        for (j, block) in self.blocks.iter().enumerate() {
+            let inputs = if j == 0 { first } else { d };
+            let shape = |m: &Dense| (m.rows, m.cols);
+            if shape(&block.weight) != (d, inputs) || block.bias.len() != d {
+                return Err(format!(
+                    "block {j} has a weight of {:?} and a bias of {}, wanted {:?} and {d}",
+                    shape(&block.weight),
+                    block.bias.len(),
+                    (d, inputs)
+                ));
+            }
+            match &block.residual {
+                None if inputs != d => {
+                    return Err(format!("block {j} takes {inputs} and gives {d}: no identity"));
+                }
+                Some(residual) if shape(residual) != (d, inputs) => {
+                    return Err(format!("block {j} has a residual of {:?}", shape(residual)));
+                }
+                _ => {}
+            }
+        }
+        if self.blocks.is_empty() && first != d {
+            return Err(format!("there is no block to take {first} inputs"));
+        }
+        match &self.projection {
+            Some(p) if p.cols != d || (rows > 0 && p.rows != rows) => {
+                Err(format!("the projection is [{}, {}], wanted [{rows}, {d}]", p.rows, p.cols))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

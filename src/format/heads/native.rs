@@ -49,7 +49,8 @@ struct Stored {
 /// Writes heads; a file that is there stays until the new one is complete.
 ///
 /// # Errors
-/// A file that cannot be written, and [`Precision::Q8`] for widths that are no multiple of 32.
+/// A file that cannot be written, values beyond f16, and [`Precision::Q8`] for widths that are no
+/// multiple of 32.
 pub fn save_native(heads: &Heads, path: &Path, precision: Precision) -> Result<(), FormatError> {
     let fault = |message: String| FormatError::File { file: path.to_owned(), message, hint: None };
     let mut stored = Vec::new();
@@ -126,6 +127,7 @@ fn matrix(
         Precision::F32 => push(name, Dtype::F32, *cols, bytemuck::cast_slice(data).to_vec()),
         Precision::F16 => {
             let halves: Vec<f16> = data.iter().copied().map(f16::from_f32).collect();
+            within(&name, data, halves.iter().map(|half| half.is_finite()))?;
             push(name, Dtype::F16, *cols, bytemuck::cast_slice(&halves).to_vec());
         }
         Precision::Q8 => {
@@ -142,6 +144,8 @@ fn matrix(
                 codes.extend(block.iter().map(|x| (x * factor).round().clamp(-127.0, 127.0) as i8));
                 scales.push(scale);
             }
+            let finite = scales.iter().flat_map(|scale| [scale.is_finite(); BLOCK]);
+            within(&name, data, finite)?;
             let bytes = bytemuck::cast_slice(&codes).to_vec();
             push(format!("{name}.codes"), Dtype::I8, *cols, bytes);
             let bytes = bytemuck::cast_slice(&scales).to_vec();
@@ -149,6 +153,14 @@ fn matrix(
         }
     }
     Ok(())
+}
+
+/// Fails with the first value that has no finite form.
+fn within(name: &str, data: &[f32], mut finite: impl Iterator<Item = bool>) -> Result<(), String> {
+    match finite.position(|finite| !finite) {
+        None => Ok(()),
+        Some(at) => Err(format!("`{name}`: value {at}, {}, is beyond 16 bits", data[at])),
+    }
 }
 
 /// Whether a file's metadata says that [`save_native`] wrote it.
