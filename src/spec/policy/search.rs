@@ -238,7 +238,6 @@ mod tests {
     /// Every tree of up to `nodes` nodes with contiguous ranks, by trying all.
     fn exhaustive(accuracy: &[Vec<f32>], nodes: usize) -> f64 {
         fn extend(
-            accuracy: &[Vec<f32>],
             tree: &mut Vec<(Vec<usize>, f64)>,
             from: usize,
             left: usize,
@@ -252,7 +251,7 @@ mod tests {
                 let has_parent = parent.is_empty() || tree.iter().any(|node| node.0 == parent);
                 if left > 0 && has_parent {
                     tree.push((choice.clone(), *p));
-                    extend(accuracy, tree, at + 1, left - 1, all, best);
+                    extend(tree, at + 1, left - 1, all, best);
                     tree.pop();
                 }
             }
@@ -270,7 +269,7 @@ mod tests {
         }
         all.remove(0);
         let mut best = 0.0;
-        extend(accuracy, &mut vec![], 0, nodes - 1, &all, &mut best);
+        extend(&mut vec![], 0, nodes - 1, &all, &mut best);
         best
     }
 

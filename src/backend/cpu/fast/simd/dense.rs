@@ -2,7 +2,7 @@
 //!
 //! Both operands are packed first, each in groups of sixteen rows of `a` or columns of `b`,
 //! `[group][k][16]`, which settles transposition and strides. A unit is then a block of rows times
-//! two groups of columns, whose accumulators stay in registers for a run of [`RUN`] values of k.
+//! two groups of columns, whose accumulators stay in registers for a run of `RUN` values of k.
 //! Runs are added up in order: the sum of an element is the same whatever M, N, the number of
 //! threads and the instruction set are.
 
