@@ -10,6 +10,10 @@
 
 use std::{ops::Range, sync::Arc};
 
+mod chunk;
+mod softmax;
+mod tile;
+
 use super::{
     Kernel, LANES, Simd,
     kv::Pages,
@@ -18,6 +22,8 @@ use super::{
     tensor::Tensor,
 };
 use crate::{backend::BackendResult, ops::TreeAttention};
+use chunk::chunk_of_rows;
+use softmax::{STATE, merge, reset};
 
 /// Positions whose scores are computed together.
 const CHUNK: usize = 64;
@@ -29,8 +35,6 @@ const ROWS: usize = 16;
 const MIN_ROWS: usize = 4;
 /// Queries that share the loads of keys and values.
 const TILE: usize = 4;
-/// Vectors of a head that stay in registers at once.
-const WIDE: usize = 4;
 /// Units a thread should get at least.
 const UNITS_PER_THREAD: usize = 3;
 
@@ -67,10 +71,6 @@ struct Sight {
     prefix: usize,
     seen: usize,
 }
-
-/// Running softmax of one query: the largest score, the sum of weights; the weighted values follow
-/// in memory.
-const STATE: usize = 2;
 
 impl Attention {
     fn new(op: &TreeAttention, threads: usize) -> BackendResult<Self> {
@@ -264,36 +264,6 @@ impl Kernel for Unit<'_> {
     }
 }
 
-/// No score seen: the sum of weights is zero.
-fn reset(states: &mut [f32]) {
-    states.fill(0.0);
-}
-
-/// Adds a span to those before it. A sum of zero means nothing was seen.
-#[inline(always)]
-fn merge<S: Simd>(s: S, total: &mut [f32], state: &[f32]) {
-    if state[1] == 0.0 {
-        return;
-    }
-    if total[1] == 0.0 {
-        total.copy_from_slice(state);
-        return;
-    }
-    let max = if state[0] > total[0] { state[0] } else { total[0] };
-    let (a, b) = (exp_one(s, total[0] - max), exp_one(s, state[0] - max));
-    total[1] = b.mul_add(state[1], a * total[1]);
-    total[0] = max;
-    for (t, x) in total[LANES..].chunks_exact_mut(LANES).zip(state[LANES..].chunks_exact(LANES)) {
-        let (old, new) = (math::load(s, t), math::load(s, x));
-        math::store(s, s.fma(s.splat(b), new, s.mul(s.splat(a), old)), t);
-    }
-}
-
-#[inline(always)]
-fn exp_one<S: Simd>(s: S, x: f32) -> f32 {
-    math::lanes(s, math::exp(s, s.splat(x)))[0]
-}
-
 #[inline(always)]
 fn write_out<S: Simd>(
     s: S,
@@ -322,319 +292,6 @@ fn load_queries<S: Simd>(s: S, op: &Attention, g: usize, sights: &[Sight], to: &
         let q = unsafe { &op.q.row(sights[i / heads].row)[first..][..op.d] };
         for (to, q) in to.chunks_exact_mut(LANES).zip(q.chunks(LANES)) {
             math::store(s, s.mul(math::load(s, q), s.splat(op.scale)), to);
-        }
-    }
-}
-
-/// Positions of the chunk from `chunk` on that lie in `from .. to`, counted from the chunk.
-#[inline(always)]
-fn within(chunk: usize, from: usize, to: usize) -> (usize, usize) {
-    let low = from.clamp(chunk, chunk + CHUNK) - chunk;
-    let high = to.clamp(chunk, chunk + CHUNK) - chunk;
-    (low, high.max(low))
-}
-
-/// All queries of the unit over one chunk.
-#[inline(always)]
-fn chunk_of_rows<S: Simd>(
-    s: S,
-    op: &Attention,
-    g: usize,
-    sights: &[Sight],
-    chunk: usize,
-    local: &mut Local<'_>,
-) -> Result<(), String> {
-    let heads = op.heads_per_group;
-    // Rows of one sequence share what is in the table.
-    let mut row = 0;
-    for rows in sights.chunk_by(|a, b| a.seq == b.seq) {
-        let table = rows.iter().map(|r| within(chunk, r.first, r.prefix)).filter(|(l, h)| l < h);
-        let span = table.fold((CHUNK, 0), |(low, high), (l, h)| (low.min(l), high.max(h)));
-        if span.0 < span.1 {
-            let longest = rows.iter().max_by_key(|r| r.prefix).unwrap_or(&rows[0]);
-            let (keys, values) = (&mut *local.keys, &mut *local.values);
-            s.call(LoadChunk { op, g, row: longest, chunk, span, keys, values })?;
-        }
-        // Queries in step share tiles; a row whose path lies in the chunk has keys of its own.
-        let place = |r: &Sight| Place::of(r, chunk);
-        for rows in rows.chunk_by(|a, b| place(a) == place(b) && !place(a).has_path()) {
-            let place = place(&rows[0]);
-            if place.has_path() {
-                let (row, span) = (&rows[0], (place.path, place.high));
-                let (keys, values) = (&mut *local.path_keys, &mut *local.path_values);
-                s.call(LoadChunk { op, g, row, chunk, span, keys, values })?;
-            }
-            let queries = row * heads..(row + rows.len()) * heads;
-            if place.low < place.high {
-                tiles(s, op, queries, place, local);
-            }
-            row += rows.len();
-        }
-    }
-    Ok(())
-}
-
-/// Where a row's positions lie in a chunk: `low .. path` in the table, `path .. high` on its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    low: usize,
-    path: usize,
-    high: usize,
-}
-
-impl Place {
-    #[inline(always)]
-    fn of(row: &Sight, chunk: usize) -> Self {
-        let (low, high) = within(chunk, row.first, row.seen);
-        let (path, _) = within(chunk, row.prefix.max(row.first), row.seen);
-        Self { low, path: path.min(high), high }
-    }
-
-    #[inline(always)]
-    fn has_path(self) -> bool {
-        self.path < self.high
-    }
-}
-
-/// Positions `chunk + span` as one row sees them, into keys and values.
-struct LoadChunk<'a> {
-    op: &'a Attention,
-    g: usize,
-    row: &'a Sight,
-    chunk: usize,
-    span: (usize, usize),
-    keys: &'a mut [f32],
-    values: &'a mut [f32],
-}
-
-impl Kernel for LoadChunk<'_> {
-    type Output = Result<(), String>;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Result<(), String> {
-        let Self { op, g, row, chunk, span, keys, values } = self;
-        let d = op.padded_d;
-        let mut slots = [0; CHUNK];
-        for (i, slot) in slots.iter_mut().enumerate().take(span.1).skip(span.0) {
-            *slot = op.slot(row, g, chunk + i)?;
-        }
-        for j in (0..d).step_by(LANES) {
-            let (first, count) = (g * op.d + j, op.d - j);
-            for block in span.0 / LANES..span.1.div_ceil(LANES) {
-                let mut rows = [s.splat(0.0); LANES];
-                for (i, row) in rows.iter_mut().enumerate() {
-                    let i = block * LANES + i;
-                    if (span.0..span.1).contains(&i) {
-                        // SAFETY: pages are only read.
-                        *row = unsafe { op.pages[0].load(s, slots[i], first, count) };
-                    }
-                }
-                for (c, column) in s.transpose(rows).into_iter().enumerate() {
-                    math::store(s, column, &mut keys[(j + c) * CHUNK + block * LANES..][..LANES]);
-                }
-            }
-            for i in span.0..span.1 {
-                // SAFETY: pages are only read.
-                let value = unsafe { op.pages[1].load(s, slots[i], first, count) };
-                math::store(s, value, &mut values[i * d + j..][..LANES]);
-            }
-        }
-        Ok(())
-    }
-}
-
-#[inline(always)]
-fn tiles<S: Simd>(
-    s: S,
-    op: &Attention,
-    queries: Range<usize>,
-    place: Place,
-    local: &mut Local<'_>,
-) {
-    let mut first = queries.start;
-    while first < queries.end {
-        if S::TILE >= TILE && queries.end - first >= TILE {
-            s.call(Tile::<TILE> { op, first, place, local });
-            first += TILE;
-        } else {
-            s.call(Tile::<1> { op, first, place, local });
-            first += 1;
-        }
-    }
-}
-
-/// `N` queries over one chunk: scores, online softmax, weighted values.
-struct Tile<'a, 'l, const N: usize> {
-    op: &'a Attention,
-    first: usize,
-    place: Place,
-    local: &'a mut Local<'l>,
-}
-
-impl<const N: usize> Kernel for Tile<'_, '_, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        tile::<S, N>(s, self.op, self.first, self.place, self.local);
-    }
-}
-
-#[inline(always)]
-fn tile<S: Simd, const N: usize>(
-    s: S,
-    op: &Attention,
-    first: usize,
-    place: Place,
-    l: &mut Local<'_>,
-) {
-    let (d, len) = (op.padded_d, op.state_len());
-    let q = &l.q[first * d..][..N * d];
-    let scores = &mut l.scores[..N * CHUNK];
-    if place.low == 0 && place.path == CHUNK {
-        score::<S, N, { CHUNK / LANES }>(s, q, l.keys, 0, scores);
-    } else {
-        for block in place.low / LANES..place.high.div_ceil(LANES) {
-            let at = block * LANES;
-            if at < place.path {
-                score::<S, N, 1>(s, q, l.keys, at, scores);
-            }
-            if at + LANES > place.path && place.has_path() {
-                let mut kept = [[0.0; LANES]; N];
-                for (kept, scores) in kept.iter_mut().zip(scores.chunks_exact(CHUNK)) {
-                    kept.copy_from_slice(&scores[at..][..LANES]);
-                }
-                score::<S, N, 1>(s, q, l.path_keys, at, scores);
-                let shared = place.path.saturating_sub(at);
-                for (kept, scores) in kept.iter().zip(scores.chunks_exact_mut(CHUNK)) {
-                    scores[at..][..shared].copy_from_slice(&kept[..shared]);
-                }
-            }
-        }
-    }
-    let mut kept = [0.0; N];
-    for n in 0..N {
-        let state = &mut l.state[(first + n) * len..][..STATE];
-        kept[n] = weigh(s, place, &mut scores[n * CHUNK..][..CHUNK], state);
-    }
-    let state = &mut l.state[first * len..][..N * len];
-    let mut j = 0;
-    while j < d {
-        if d - j >= WIDE * LANES {
-            gather::<S, N, WIDE>(s, d, j, place, &kept, scores, l.values, l.path_values, state);
-            j += WIDE * LANES;
-        } else {
-            gather::<S, N, 1>(s, d, j, place, &kept, scores, l.values, l.path_values, state);
-            j += LANES;
-        }
-    }
-}
-
-/// `scores[n][at ..] = sum_j q[n][j] keys[j][at ..]`, `B` vectors of them, `j` ascending.
-#[inline(always)]
-fn score<S: Simd, const N: usize, const B: usize>(
-    s: S,
-    q: &[f32],
-    keys: &[f32],
-    at: usize,
-    scores: &mut [f32],
-) {
-    let d = q.len() / N;
-    let mut acc = [[s.splat(0.0); B]; N];
-    for (j, keys) in keys.chunks_exact(CHUNK).take(d).enumerate() {
-        let mut k = [s.splat(0.0); B];
-        for (k, keys) in k.iter_mut().zip(keys[at..][..B * LANES].chunks_exact(LANES)) {
-            *k = math::load(s, keys);
-        }
-        for (n, acc) in acc.iter_mut().enumerate() {
-            let q = s.splat(q[n * d + j]);
-            for (acc, k) in acc.iter_mut().zip(k) {
-                *acc = s.fma(q, k, *acc);
-            }
-        }
-    }
-    for (acc, scores) in acc.into_iter().zip(scores.chunks_exact_mut(CHUNK)) {
-        for (acc, scores) in acc.into_iter().zip(scores[at..].chunks_exact_mut(LANES)) {
-            math::store(s, acc, scores);
-        }
-    }
-}
-
-/// Scores to weights; gives the factor for what was summed before.
-#[inline(always)]
-fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut [f32]) -> f32 {
-    scores[..place.low].fill(f32::NEG_INFINITY);
-    scores[place.high..].fill(f32::NEG_INFINITY);
-    let mut max = s.splat(f32::NEG_INFINITY);
-    for scores in scores.chunks_exact(LANES) {
-        max = s.max(math::load(s, scores), max);
-    }
-    let max = s.largest(max);
-    let seen = state[1] != 0.0;
-    let max = if seen && state[0] > max { state[0] } else { max };
-    let kept = match (seen, state[0] == max) {
-        (true, true) => 1.0,
-        (true, false) => exp_one(s, state[0] - max),
-        (false, _) => 0.0,
-    };
-    for scores in scores.chunks_exact_mut(LANES) {
-        let weights = math::exp(s, s.sub(math::load(s, scores), s.splat(max)));
-        math::store(s, weights, scores);
-    }
-    scores[..place.low].fill(0.0);
-    scores[place.high..].fill(0.0);
-    let mut sum = s.splat(0.0);
-    for weights in scores.chunks_exact(LANES) {
-        sum = s.add(sum, math::load(s, weights));
-    }
-    state[1] = kept.mul_add(state[1], s.sum(sum));
-    state[0] = max;
-    kept
-}
-
-/// `state[n] = kept[n] * state[n] + sum_p weights[n][p] values[p]`, `W` vectors from element `j` on,
-/// `p` ascending.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a step of the kernel, inlined at two places")]
-fn gather<S: Simd, const N: usize, const W: usize>(
-    s: S,
-    d: usize,
-    j: usize,
-    place: Place,
-    kept: &[f32; N],
-    weights: &[f32],
-    values: &[f32],
-    path_values: &[f32],
-    state: &mut [f32],
-) {
-    let len = state.len() / N;
-    let mut acc = [[s.splat(0.0); W]; N];
-    for n in 0..N {
-        for w in 0..W {
-            let old = math::load(s, &state[n * len + LANES + j + w * LANES..][..LANES]);
-            acc[n][w] = s.mul(s.splat(kept[n]), old);
-        }
-    }
-    let shared = (values, place.low, place.path);
-    let path = (path_values, place.path, place.high);
-    for (values, from, to) in [shared, path] {
-        for p in from..to {
-            let row = &values[p * d + j..][..W * LANES];
-            let mut v = [s.splat(0.0); W];
-            for (v, row) in v.iter_mut().zip(row.chunks_exact(LANES)) {
-                *v = math::load(s, row);
-            }
-            for n in 0..N {
-                let weight = s.splat(weights[n * CHUNK + p]);
-                for w in 0..W {
-                    acc[n][w] = s.fma(weight, v[w], acc[n][w]);
-                }
-            }
-        }
-    }
-    for n in 0..N {
-        for w in 0..W {
-            math::store(s, acc[n][w], &mut state[n * len + LANES + j + w * LANES..][..LANES]);
         }
     }
 }
