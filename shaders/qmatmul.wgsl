@@ -7,8 +7,9 @@
 // slices. Order of the sum: within half a block element by element, then the scaled half blocks in
 // order of k, then the slices in a tree.
 //
-// With Q8 a lane rounds the blocks of x to codes on the way (src/quant/activations.rs): the products of
-// codes are integers below 2^24, which f32 adds exactly.
+// With CODE_TOP a lane rounds the blocks of x to codes on the way (src/quant/activations.rs), of which
+// that is the largest. Products of 8-bit codes are integers below 2^24, which f32 adds exactly; those of
+// 15-bit codes may be larger and are rounded like any product.
 //
 // SLICES is a constant of the device. COLS follows M and must change only how many columns a lane
 // carries: the operations on a column are the same for every COLS.
@@ -80,13 +81,13 @@ fn dot_half(
 #endif
 }
 
-// One block of 32 elements of a row of x as codes: d = max / 127 and 127 / max.
+// One block of 32 elements of a row of x as codes: d = max / CODE_TOP and CODE_TOP / max.
 struct Grid {
     d: f32,
     inverse: f32,
 }
 
-#ifdef Q8
+#ifdef CODE_TOP
 // Blocks whose largest magnitude is below 2^-100 count as zero.
 const TINY: f32 = 7.88860905e-31;
 
@@ -99,14 +100,14 @@ fn grid_of(top: f32) -> Grid {
     if top < TINY {
         return Grid(0.0, 0.0);
     }
-    return Grid(top / 127.0, 127.0 / top);
+    return Grid(top / CODE_TOP, CODE_TOP / top);
 }
 #endif
 
 #ifndef BROADCAST
 // Grid of block `b` of row `m`.
 fn block_grid(m: u32, b: u32) -> Grid {
-#ifdef Q8
+#ifdef CODE_TOP
     var top = 0.0;
     for (var q = 0u; q < 8u; q++) {
         top = max(top, largest(x_quad(m, 8u * b + q)));
@@ -120,7 +121,7 @@ fn block_grid(m: u32, b: u32) -> Grid {
 
 // Values as codes on the grid.
 fn on_grid(v: vec4<f32>, grid: Grid) -> vec4<f32> {
-#ifdef Q8
+#ifdef CODE_TOP
     return round(v * grid.inverse);
 #else
     return v;
@@ -128,7 +129,7 @@ fn on_grid(v: vec4<f32>, grid: Grid) -> vec4<f32> {
 }
 
 fn times_grid(scale: Scale, grid: Grid) -> Scale {
-#ifdef Q8
+#ifdef CODE_TOP
     return Scale(scale.d * grid.d, scale.m * grid.d);
 #else
     return scale;
@@ -170,7 +171,7 @@ fn main(
         var held: array<vec4<f32>, COLS>;
         for (var c = 0u; c < COLS; c++) {
             let v = x_quad(min(first_m + c, p.m - 1u), 8u * b + (subgroup_lane & 7u));
-#ifdef Q8
+#ifdef CODE_TOP
             grids[c] = grid_of(subgroupMax(largest(v)));
 #endif
             held[c] = on_grid(v, grids[c]);

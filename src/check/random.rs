@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::quant::BLOCK;
+use crate::quant::{BLOCK, activations::Code};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough for inputs of tests.
 #[derive(Clone, Debug)]
@@ -38,18 +38,19 @@ impl Random {
         (0..len).map(|_| self.uniform(-1.0, 1.0)).collect()
     }
 
-    /// Numbers whose 8-bit codes in blocks of 32 no rounding of a division can change: multiples of
-    /// an f16 scale by a code plus at most 0.4, with one code of 127 in each block. WGSL allows a
+    /// Numbers whose codes in blocks of 32 no rounding of a division can change: multiples of
+    /// an f16 scale by a code plus at most 0.4, with one code of TOP in each block. WGSL allows a
     /// division to be off by 2.5 ULP, which must not decide a test.
-    pub fn codable(&mut self, len: usize) -> Vec<f32> {
+    pub fn codable<C: Code>(&mut self, len: usize) -> Vec<f32> {
+        let codes = 2 * C::TOP as usize - 1;
         let mut all = Vec::with_capacity(len);
         while all.len() < len {
-            let scale = f16::from_f32(self.uniform(0.004, 0.016)).to_f32();
+            let scale = f16::from_f32(self.uniform(0.004, 0.016)).to_f32() * (127.0 / C::TOP);
             let peak = self.below(BLOCK.min(len - all.len()));
             for i in 0..BLOCK.min(len - all.len()) {
-                let code = self.below(253) as f32 - 126.0 + self.uniform(-0.4, 0.4);
+                let code = self.below(codes) as f32 - (C::TOP - 1.0) + self.uniform(-0.4, 0.4);
                 let sign = if self.below(2) == 0 { 1.0 } else { -1.0 };
-                all.push(scale * if i == peak { 127.0 * sign } else { code });
+                all.push(scale * if i == peak { C::TOP * sign } else { code });
             }
         }
         all

@@ -11,6 +11,7 @@ use crate::{
     engine::{DeviceSpec, DraftSources, Engine, LoadOptions},
     error::{Error, Result},
     hub::{self, Network, Source},
+    model::Precision,
     ops::{Activations, KvFormat},
     sample::SamplerParams,
     spec::{Method, Speculation},
@@ -81,9 +82,11 @@ fn load_options(model: &low::Model, device: &low::Device) -> Result<LoadOptions>
     Ok(LoadOptions {
         device: device.device.parse::<DeviceSpec>()?,
         threads: threads(device.threads)?,
-        activations: device.activations.map(|activations| match activations {
-            low::Activations::F32 => Activations::F32,
-            low::Activations::Q8 => Activations::Q8,
+        precision: device.activations.map(|activations| match activations {
+            low::Activations::F32 => Activations::F32.into(),
+            low::Activations::Q15 => Activations::Q15.into(),
+            low::Activations::Mixed => Precision::MIXED,
+            low::Activations::Q8 => Activations::Q8.into(),
         }),
         quant: model.quant.as_deref().map(str::parse).transpose().map_err(Error::invalid)?,
         kv: match model.kv {

@@ -197,7 +197,7 @@ impl Engine {
         }
         let model_options = ModelOptions {
             quant: options.quant,
-            activations: load::activations(options, self.backend()),
+            precision: load::precision(options, self.backend()),
             kv_format: options.kv,
             capacity: context.min(self.context()) + MAX_TREE_ROWS,
         };

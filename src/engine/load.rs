@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     format::ModelSource,
     kv::Sequence,
-    model::{MAX_TREE_ROWS, Model, ModelOptions, RowStat, StepOutput, Want},
+    model::{MAX_TREE_ROWS, Model, ModelOptions, Precision, RowStat, StepOutput, Want},
     ops::{Activations, KvFormat},
     quant::QuantFormat,
     spec::{Method, Proposer},
@@ -29,8 +29,9 @@ pub struct LoadOptions {
     pub device: DeviceSpec,
     /// Threads of the CPU device; all cores if absent.
     pub threads: Option<usize>,
-    /// Precision of activations; 8-bit on the fast CPU path and f32 elsewhere if absent.
-    pub activations: Option<Activations>,
+    /// Precision of activations; [`Precision::MIXED`] on the fast CPU path and f32 elsewhere if
+    /// absent.
+    pub precision: Option<Precision>,
     /// Format in which weights stored as floats are held; as stored if absent.
     pub quant: Option<QuantFormat>,
     /// Format of cache pages.
@@ -87,7 +88,7 @@ impl Engine {
         };
         let model_options = ModelOptions {
             quant: options.quant,
-            activations: activations(options, &backend),
+            precision: precision(options, &backend),
             kv_format: options.kv,
             // Room to stage a tree behind a full context.
             capacity: context.saturating_mul(options.sequences.max(1)) + MAX_TREE_ROWS,
@@ -244,11 +245,11 @@ pub(super) enum LastRow {
 }
 
 /// Precision of activations that was asked for, else the device's usual one.
-pub(super) fn activations(options: &LoadOptions, backend: &Arc<dyn Backend>) -> Activations {
+pub(super) fn precision(options: &LoadOptions, backend: &Arc<dyn Backend>) -> Precision {
     let adapter = backend.adapter();
     let fast_cpu = adapter.kind == AdapterKind::Cpu && adapter.selector != "reference";
-    let usual = if fast_cpu { Activations::Q8 } else { Activations::F32 };
-    options.activations.unwrap_or(usual)
+    let usual = if fast_cpu { Precision::MIXED } else { Activations::F32.into() };
+    options.precision.unwrap_or(usual)
 }
 
 /// The tokenizer in or beside a model.

@@ -2,6 +2,7 @@
 
 use super::{
     config::ModelConfig,
+    precision::Precision,
     scratch::Scratch,
     state::{StepShape, StepViews},
     weights::{Layer, Linear, Rotation, Weights},
@@ -23,7 +24,7 @@ pub(super) struct Forward<'a> {
     pub weights: &'a Weights,
     pub kv: &'a KvPages,
     pub scratch: &'a Scratch,
-    pub activations: Activations,
+    pub precision: Precision,
 }
 
 /// Where a recorded step leaves its results.
@@ -99,7 +100,8 @@ impl Forward<'_> {
             eps: self.config.rms_eps,
         })?;
         let Outputs { logits, stats } = self.outputs(shape)?;
-        self.product(rec, &self.weights.head, (&some.y, &logits), Then::Store)?;
+        let head = (&self.weights.head, self.precision.head);
+        self.product(rec, head, (&some.y, &logits), Then::Store)?;
         rec.push(RowStats { logits, out: stats })?;
         Ok(())
     }
@@ -107,7 +109,7 @@ impl Forward<'_> {
     fn product(
         &self,
         rec: &mut Recorder,
-        linear: &Linear,
+        (linear, activations): (&Linear, Activations),
         (x, y): (&View, &View),
         then: Then,
     ) -> Result<()> {
@@ -118,7 +120,7 @@ impl Forward<'_> {
                 y: y.columns(part.first, &[part.weight.layout.n])?,
                 bias: part.bias.clone(),
                 then,
-                activations: self.activations,
+                activations,
             })?;
         }
         Ok(())
@@ -167,7 +169,8 @@ impl Pass<'_, '_> {
         if self.index == 0 || layer.post_norms.is_none() {
             self.norm(&b.x, &layer.attn_norm, &b.y)?;
         }
-        forward.product(self.rec, &layer.qkv, (&b.y, &b.qkv), Then::Store)?;
+        let qkv = (&layer.qkv, forward.precision.qkv);
+        forward.product(self.rec, qkv, (&b.y, &b.qkv), Then::Store)?;
         let q = b.qkv.columns(0, &[h, d])?;
         let k = b.qkv.columns(h * d, &[g, d])?;
         let v = b.qkv.columns((h + g) * d, &[g, d])?;
@@ -203,7 +206,8 @@ impl Pass<'_, '_> {
             max_context: shape.context,
         })?;
         let post = layer.post_norms.as_ref().map(|(attn, _)| attn);
-        self.residual(&layer.attn_out, &b.o, (post, Some(&layer.ffn_norm)))
+        let out = (&layer.attn_out, forward.precision.attn_out);
+        self.residual(out, &b.o, (post, Some(&layer.ffn_norm)))
     }
 
     /// `x += down(gate(norm(x)) * up(norm(x)))`, likewise.
@@ -214,7 +218,8 @@ impl Pass<'_, '_> {
         if layer.post_norms.is_none() {
             self.norm(&b.x, &layer.ffn_norm, &b.y)?;
         }
-        forward.product(self.rec, &layer.gate_up, (&b.y, &b.gate_up), Then::Store)?;
+        let gate_up = (&layer.gate_up, forward.precision.gate_up);
+        forward.product(self.rec, gate_up, (&b.y, &b.gate_up), Then::Store)?;
         self.rec.push(GateMul {
             gate_up: b.gate_up.clone(),
             out: b.h.clone(),
@@ -222,14 +227,15 @@ impl Pass<'_, '_> {
         })?;
         let post = layer.post_norms.as_ref().map(|(_, ffn)| ffn);
         let next = forward.weights.layers.get(self.index + 1).map(|l| &l.attn_norm);
-        self.residual(&layer.down, &b.h, (post, next))
+        let down = (&layer.down, forward.precision.down);
+        self.residual(down, &b.h, (post, next))
     }
 
     /// Adds `linear(input)` to the stream. With a norm on the output, the add takes the norm of the
     /// block that follows along.
     fn residual(
         &mut self,
-        linear: &Linear,
+        linear: (&Linear, Activations),
         input: &View,
         (post, next): (Option<&View>, Option<&View>),
     ) -> Result<()> {

@@ -8,6 +8,7 @@
 pub mod config;
 mod llama;
 mod plan;
+mod precision;
 pub mod rope;
 mod rows;
 mod run;
@@ -15,6 +16,7 @@ mod scratch;
 mod state;
 mod weights;
 
+pub use precision::Precision;
 pub use run::{MemoryEstimate, Model, ModelOptions, RowStat, StepOutput, TreeStep, Want};
 pub use state::{MAX_CHUNK_ROWS, MAX_TREE_ROWS, ROW_BUCKETS, StepShape};
 pub use weights::{Layer, Linear, Part, Rotation, Weights};

@@ -10,6 +10,7 @@ use super::{
     config::ModelConfig,
     llama::Forward,
     plan::Plan,
+    precision::Precision,
     scratch::Scratch,
     state::{
         self, LogitRows, MAX_CHUNK_ROWS, MAX_TREE_ROWS, StepData, StepShape, StepViews, move_words,
@@ -22,7 +23,7 @@ use crate::{
     error::{Error, Result},
     format::ModelSource,
     kv::{KvPages, KvShape, KvTxn, Move, PAGE_SLOTS, PagePool, Sequence},
-    ops::{Activations, KvCommit, KvFormat, ROW_STATS_FIELDS},
+    ops::{KvCommit, KvFormat, ROW_STATS_FIELDS},
     quant::QuantFormat,
     record::{Recorder, Recording},
 };
@@ -37,7 +38,7 @@ pub struct ModelOptions {
     /// least q8_0. `None` keeps the file's.
     pub quant: Option<QuantFormat>,
     /// Precision in which products see their input rows.
-    pub activations: Activations,
+    pub precision: Precision,
     /// Element format of the key/value pages.
     pub kv_format: KvFormat,
     /// Positions that all sequences together can hold; rounded up to whole pages.
@@ -128,7 +129,7 @@ pub struct Model {
     scratch: Scratch,
     state: Buffer,
     moves: Buffer,
-    activations: Activations,
+    precision: Precision,
     steps: BTreeMap<StepShape, Step>,
     commit: Option<Prepared>,
 }
@@ -173,7 +174,7 @@ impl Model {
         };
         let state = buffer("state", state::buffer_bytes(shape.slots(), shape.page_slots))?;
         let moves = buffer("moves", 8 * MAX_TREE_ROWS as u64)?;
-        let activations = options.activations;
+        let precision = options.precision;
         let steps = BTreeMap::new();
         Ok(Self {
             config,
@@ -183,7 +184,7 @@ impl Model {
             scratch,
             state,
             moves,
-            activations,
+            precision,
             steps,
             commit: None,
         })
@@ -366,7 +367,7 @@ impl Model {
             weights: &self.weights,
             kv: &self.kv,
             scratch: &self.scratch,
-            activations: self.activations,
+            precision: self.precision,
         }
     }
 

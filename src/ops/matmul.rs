@@ -39,10 +39,23 @@ impl Weight {
 pub enum Activations {
     /// As they are.
     F32,
-    /// In blocks of 32 signed 8-bit codes with an f32 scale, as [`crate::quant::activations`]
-    /// defines; products are exact integers within a block, for every number of rows. Weights in
+    /// In blocks of 32 signed 15-bit codes with an f32 scale, as [`crate::quant::activations`]
+    /// defines; sums of products are integers within a block, for every number of rows. Weights in
     /// F32, F16 and BF16 ignore this and see f32 rows.
+    Q15,
+    /// As [`Self::Q15`] with 8-bit codes: nearly twice as fast, 128 times as coarse.
     Q8,
+}
+
+impl Activations {
+    /// Name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Q15 => "q15",
+            Self::Q8 => "q8",
+        }
+    }
 }
 
 /// What a matmul does with its result.
@@ -140,10 +153,7 @@ impl QMatMul {
             Then::Store => "store",
             Then::Add => "add",
         };
-        let acts = match self.activations {
-            Activations::F32 => "f32",
-            Activations::Q8 => "q8",
-        };
+        let acts = self.activations.name();
         let bias = if self.bias.is_some() { ", bias" } else { "" };
         format!("{}, m={}, n={}, k={}, then={then}, x={acts}{bias}", l.format, self.m(), l.n, l.k)
     }

@@ -1,22 +1,54 @@
-//! 8-bit activations: the one definition that every backend follows.
+//! Activations as integer codes: the one definition that every backend follows.
 //!
 //! A row `x [K]` is cut in blocks of 32. For a block with `max = max |x|`:
 //!
 //! ```text
-//! d       = max / 127
-//! inverse = 127 / max
-//! code    = round_half_to_even(x * inverse)        i8, -127..=127
+//! d       = max / TOP                              TOP = 127 (q8) or 16256 (q15)
+//! inverse = TOP / max
+//! code    = round_half_to_even(x * inverse)        -TOP..=TOP
 //! sum     = sum of the 32 codes                    i32
 //! ```
 //!
 //! all in f32 with one rounding an operation. A block with `max <` [`TINY`] has `d = 0` and zero
 //! codes, so that neither overflow of `inverse` nor flushed subnormals can tell devices apart.
 //! Rows are independent of each other: the same row gives the same codes at every batch width.
+//!
+//! A 15-bit code is two signed bytes, `128 high + low` with `high` in `-127..=127` and `low` in
+//! `-64..=63`: processors that multiply bytes take two passes over weights that are unpacked once,
+//! and no byte is the -128 that some of their instructions cannot negate.
 
 use super::BLOCK;
 
 /// Blocks whose largest magnitude is below this (2^-100) count as zero.
 pub const TINY: f32 = f32::from_bits((127 - 100) << 23);
+
+/// Bits of the low byte of a 15-bit code.
+pub const LOW_BITS: u32 = 7;
+
+/// An integer that stands for an activation: `i8` for q8, `i16` for q15.
+pub trait Code: Copy + Default + Into<i32> {
+    /// Code of a block's largest magnitude.
+    const TOP: f32;
+
+    /// Half to even; 0 for NaN.
+    fn round(x: f32) -> Self;
+}
+
+impl Code for i8 {
+    const TOP: f32 = 127.0;
+
+    fn round(x: f32) -> Self {
+        x.round_ties_even() as Self
+    }
+}
+
+impl Code for i16 {
+    const TOP: f32 = (127 << LOW_BITS) as f32;
+
+    fn round(x: f32) -> Self {
+        x.round_ties_even() as Self
+    }
+}
 
 /// Quantises a row `x [K]` to `codes [K]`, `d [K/32]` and `sums [K/32]`.
 ///
@@ -24,7 +56,7 @@ pub const TINY: f32 = f32::from_bits((127 - 100) << 23);
 ///
 /// # Panics
 /// If `K` is not a multiple of 32 or a length does not fit.
-pub fn quantize_row_q8(x: &[f32], codes: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
+pub fn quantize_row<C: Code>(x: &[f32], codes: &mut [C], d: &mut [f32], sums: &mut [i32]) {
     assert!(
         x.len().is_multiple_of(BLOCK),
         "activations of {} elements are not blocks of 32",
@@ -37,27 +69,39 @@ pub fn quantize_row_q8(x: &[f32], codes: &mut [i8], d: &mut [f32], sums: &mut [i
     for ((x, codes), (d, sum)) in blocks.zip(d.iter_mut().zip(sums)) {
         let max = x.iter().fold(0f32, |max, x| max.max(x.abs()));
         if max < TINY {
-            codes.fill(0);
+            codes.fill(C::default());
             (*d, *sum) = (0.0, 0);
             continue;
         }
-        let inverse = 127.0 / max;
-        *d = max / 127.0;
+        let inverse = C::TOP / max;
+        *d = max / C::TOP;
         *sum = 0;
         for (code, &x) in codes.iter_mut().zip(x) {
-            *code = (x * inverse).round_ties_even() as i8;
-            *sum += i32::from(*code);
+            *code = C::round(x * inverse);
+            *sum += (*code).into();
         }
     }
+}
+
+/// The numbers that the codes of a row `x [K]` stand for: `code * d`, exact in f64.
+///
+/// # Panics
+/// If `K` is not a multiple of 32.
+pub fn coded_values<C: Code>(x: &[f32]) -> Vec<f64> {
+    let (mut codes, blocks) = (vec![C::default(); x.len()], x.len() / BLOCK);
+    let (mut d, mut sums) = (vec![0.0; blocks], vec![0; blocks]);
+    quantize_row(x, &mut codes, &mut d, &mut sums);
+    let value = |(k, code): (usize, C)| f64::from(code.into()) * f64::from(d[k / BLOCK]);
+    codes.into_iter().enumerate().map(value).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, i32) {
-        let (mut codes, mut d, mut sum) = ([99; BLOCK], [f32::NAN], [-1]);
-        quantize_row_q8(x, &mut codes, &mut d, &mut sum);
+    fn quantize<C: Code>(x: &[f32; BLOCK]) -> ([C; BLOCK], f32, i32) {
+        let (mut codes, mut d, mut sum) = ([C::default(); BLOCK], [f32::NAN], [-1]);
+        quantize_row(x, &mut codes, &mut d, &mut sum);
         (codes, d[0], sum[0])
     }
 
@@ -65,28 +109,45 @@ mod tests {
     fn codes_round_half_to_even_and_add_up() {
         let mut x = [0.0; BLOCK];
         x[..6].copy_from_slice(&[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5]);
-        let (codes, d, sum) = quantize(&x);
+        let (codes, d, sum) = quantize::<i8>(&x);
         assert_eq!(codes[..6], [-127, 0, 2, 2, 0, -2]);
         assert_eq!((d, sum), (1.0, -125));
+
+        x[..6].copy_from_slice(&[16256.0, 0.5, -1.5, -2.5, 300.25, f32::NAN]);
+        let (codes, d, sum) = quantize::<i16>(&x);
+        assert_eq!(codes[..6], [16256, 0, -2, -2, 300, 0]);
+        assert_eq!((d, sum), (1.0, 16552));
+    }
+
+    fn half_a_step<C: Code>() {
+        for scale in [1e-20f32, 1e-3, 1.0, 1e30] {
+            let x = std::array::from_fn(|i| scale * (i as f32 * 1.7).sin());
+            let (codes, d, sum) = quantize::<C>(&x);
+            let step = f64::from(d);
+            for ((x, code), value) in x.iter().zip(codes).zip(coded_values::<C>(&x)) {
+                let code: i32 = code.into();
+                assert_eq!(value, step * f64::from(code));
+                // The quotients' own roundings move a code of TOP by a few millionths of itself.
+                let slack = 0.5 + 4e-7 * f64::from(C::TOP);
+                assert!((f64::from(*x) - value).abs() <= step * slack, "{x} as {code} times {d}");
+            }
+            assert_eq!(sum, codes.iter().map(|&c| c.into()).sum::<i32>());
+        }
     }
 
     #[test]
     fn each_code_is_within_half_a_step() {
-        for scale in [1e-20f32, 1e-3, 1.0, 1e30] {
-            let x = std::array::from_fn(|i| scale * (i as f32 * 1.7).sin());
-            let (codes, d, sum) = quantize(&x);
-            for (x, code) in x.iter().zip(codes) {
-                assert!((x - d * f32::from(code)).abs() <= d * 0.50002, "{x} as {code} times {d}");
-            }
-            assert_eq!(sum, codes.iter().map(|&c| i32::from(c)).sum::<i32>());
-        }
+        half_a_step::<i8>();
+        half_a_step::<i16>();
     }
 
     #[test]
     fn tiny_blocks_are_zero() {
         for tiny in [0.0, f32::from_bits(1), -f32::MIN_POSITIVE, TINY * 0.999] {
-            assert_eq!(quantize(&[tiny; BLOCK]), ([0; BLOCK], 0.0, 0), "{tiny}");
+            assert_eq!(quantize::<i8>(&[tiny; BLOCK]), ([0; BLOCK], 0.0, 0), "{tiny}");
+            assert_eq!(quantize::<i16>(&[tiny; BLOCK]), ([0; BLOCK], 0.0, 0), "{tiny}");
         }
-        assert_eq!(quantize(&[TINY; BLOCK]).0, [127; BLOCK]);
+        assert_eq!(quantize::<i8>(&[TINY; BLOCK]).0, [127; BLOCK]);
+        assert_eq!(quantize::<i16>(&[TINY; BLOCK]).0, [16256; BLOCK]);
     }
 }

@@ -71,7 +71,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use activations::quantize_row_q8;
+pub use activations::coded_values;
 pub use layout::{Layout, Plane, PlaneRole};
 pub use packed::Packed;
 pub use repack::{repack, repack_rows};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coppice::{
     backend::{SharedBackend, cpu::Cpu},
     format::{ModelSource, gguf::Writer},
-    model::{Model, ModelOptions},
+    model::{Model, ModelOptions, Precision},
     ops::{Activations, KvFormat},
     quant::QuantFormat,
 };
@@ -52,8 +52,8 @@ impl Tiny {
 
     /// The model on a device, with a cache of `capacity` positions.
     pub fn load(&self, device: &Device, kv_format: KvFormat, capacity: usize) -> Model {
-        let activations = device.activations;
-        let options = ModelOptions { quant: None, activations, kv_format, capacity };
+        let precision = device.precision;
+        let options = ModelOptions { quant: None, precision, kv_format, capacity };
         Model::load(&self.source(), device.backend.clone(), &options, &mut |_| {})
             .expect("the tiny model loads")
     }
@@ -154,7 +154,7 @@ pub struct Device {
     /// The device.
     pub backend: SharedBackend,
     /// Precision.
-    pub activations: Activations,
+    pub precision: Precision,
 }
 
 /// The CPU reference.
@@ -162,25 +162,26 @@ pub fn reference() -> Device {
     Device {
         name: "reference".into(),
         backend: Arc::new(Cpu::reference()),
-        activations: Activations::F32,
+        precision: Activations::F32.into(),
     }
 }
 
 /// The fast CPU path with so many threads.
-pub fn fast(threads: usize, activations: Activations) -> Device {
+pub fn fast(threads: usize, precision: Precision) -> Device {
     let backend = Cpu::fast(threads).expect("the processor is there");
     Device {
-        name: format!("cpu, {threads} threads, {activations:?}"),
+        name: format!("cpu, {threads} threads, {precision:?}"),
         backend: Arc::new(backend),
-        activations,
+        precision,
     }
 }
 
-/// All devices of this machine; the CPU's in both precisions.
+/// All devices of this machine; the CPU's in several precisions.
 pub fn devices() -> Vec<Device> {
     let mut all = vec![reference()];
-    all.push(Device { name: "reference q8".into(), activations: Activations::Q8, ..reference() });
-    all.extend([Activations::F32, Activations::Q8].map(|activations| fast(2, activations)));
+    let mixed = Device { name: "reference, mixed".into(), ..reference() };
+    all.push(Device { precision: Precision::MIXED, ..mixed });
+    all.extend([Activations::F32.into(), Precision::MIXED].map(|precision| fast(2, precision)));
     #[cfg(feature = "wgpu")]
     for index in 0..coppice::backend::wgpu::list().len() {
         let options = coppice::backend::wgpu::Options::default();
@@ -188,7 +189,7 @@ pub fn devices() -> Vec<Device> {
         all.push(Device {
             name: format!("wgpu:{index}"),
             backend: Arc::new(device),
-            activations: Activations::F32,
+            precision: Activations::F32.into(),
         });
     }
     all

@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--model", choices=environment.MODELS, default="smollm2")
     parser.add_argument("--gguf", metavar="FILE", help="use this copy of the model instead of downloading it")
     parser.add_argument("--device", default="cpu", help="cpu (default), or wgpu:N against llama.cpp's Vulkan backend")
+    parser.add_argument("--activations", choices=("f32", "q15", "mixed", "q8"), help="default: what Coppice takes by itself")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt; 0 leaves it out")
@@ -88,7 +89,10 @@ def main() -> None:
     from coppice import Coppice
 
     gguf = environment.model_path(args.model, args.gguf)
-    coppice = args.coppice and Coppice(args.coppice, gguf, ["--device", args.device, "--threads", str(args.threads)])
+    flags = ["--device", args.device, "--threads", str(args.threads)]
+    if args.activations:
+        flags += ["--activations", args.activations]
+    coppice = args.coppice and Coppice(args.coppice, gguf, flags)
 
     theirs, ours = [], []
     for number in range(args.rounds):

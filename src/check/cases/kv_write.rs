@@ -24,7 +24,7 @@ fn case(format: KvFormat, m: usize, dims: [usize; 3], gap: usize) -> Case {
     let name = format!("{}, m={m}, g={g}, d={d}, s={s}, gap={gap}", format.name());
     Case::new("kv_write", name, move |b| {
         let cache = Cache::random(&mut b.random, format, dims);
-        let new = [(); 2].map(|()| b.random.codable(m * g * d));
+        let new = [(); 2].map(|()| b.random.codable::<i8>(m * g * d));
         let mut slots: Vec<u32> = b.random.permutation(s)[..m].to_vec();
         if m > 2 {
             slots[1] = u32::MAX;

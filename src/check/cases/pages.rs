@@ -25,7 +25,7 @@ pub(super) enum Pages {
 impl Pages {
     /// Random pages of `elements`.
     pub(super) fn random(random: &mut Random, format: KvFormat, elements: usize) -> Self {
-        Self::encode(format, &random.codable(elements))
+        Self::encode(format, &random.codable::<i8>(elements))
     }
 
     /// `x` as its format stores it.

@@ -7,7 +7,7 @@ use crate::{
     },
     dtype::DType,
     ops::{Activations, QMatMul, Then, Weight},
-    quant::{BLOCK, QuantFormat as F, quantize_row_q8},
+    quant::{BLOCK, QuantFormat as F, activations::Code, coded_values},
 };
 
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         gap: 0,
     };
     let mut cases = Vec::new();
-    for activations in [Activations::F32, Activations::Q8] {
+    for activations in [Activations::F32, Activations::Q15, Activations::Q8] {
         for format in F::ALL {
             let unit = format.k_multiple();
             let k = if unit == BLOCK { 9 * BLOCK } else { 2 * unit };
@@ -55,25 +55,32 @@ pub(super) fn cases() -> Vec<Case> {
     // more than synthetic small limits let one binding hold
     cases.push(case(Shape { m: 2, n: 300, k: 1024, ..plain }));
     cases.push(case(Shape { format: F::Q4_K, m: 2, n: 1500, k: 1024, bias: true, ..plain }));
-    cases.extend([F::Q8_0, F::Q4_1, F::Q4_K].map(accuracy));
+    for format in [F::Q8_0, F::Q4_1, F::Q4_K] {
+        // Thirty times the mean square of what rounding to codes of that width loses.
+        cases.push(accuracy(format, Activations::Q8, 5e-4));
+        cases.push(accuracy(format, Activations::Q15, 3e-8));
+    }
     cases
 }
 
 fn name(shape: &Shape) -> String {
     let Shape { format, m, n, k, then, activations, bias, gap } = shape;
     let then = if *then == Then::Add { "add" } else { "store" };
-    let x = if *activations == Activations::Q8 { "q8" } else { "f32" };
+    let x = activations.name();
     format!("{format}, m={m}, n={n}, k={k}, then={then}, x={x}, bias={bias}, gap={gap}")
 }
 
 fn case(shape: Shape) -> Case {
     Case::new("qmatmul", name(&shape), move |b| {
-        let x = b.random.codable(shape.m * shape.k);
         let quantised = !matches!(shape.format, F::F32 | F::F16 | F::BF16);
-        let seen: Vec<f64> = if quantised && shape.activations == Activations::Q8 {
-            x.chunks_exact(shape.k).flat_map(as_codes).collect()
-        } else {
-            x.iter().map(|&x| f64::from(x)).collect()
+        let (x, seen) = match shape.activations {
+            Activations::Q8 if quantised => coded::<i8>(b, shape),
+            Activations::Q15 if quantised => coded::<i16>(b, shape),
+            _ => {
+                let x = b.random.codable::<i8>(shape.m * shape.k);
+                let seen = x.iter().map(|&x| f64::from(x)).collect();
+                (x, seen)
+            }
         };
         // sums along K in f32: in the worst order about log2(K) roundings of the partial sums
         let units = 4.0 * (shape.k as f64).log2();
@@ -81,16 +88,23 @@ fn case(shape: Shape) -> Case {
     })
 }
 
-/// How far 8-bit activations may take a product from the exact one, on inputs that nobody chose.
-fn accuracy(format: F) -> Case {
+/// Rows of a shape and what their codes stand for.
+fn coded<C: Code>(b: &mut Build, shape: Shape) -> (Vec<f32>, Vec<f64>) {
+    let x = b.random.codable::<C>(shape.m * shape.k);
+    let seen = x.chunks_exact(shape.k).flat_map(coded_values::<C>).collect();
+    (x, seen)
+}
+
+/// How far coded activations may take a product from the exact one, on inputs that nobody chose.
+fn accuracy(format: F, activations: Activations, max: f64) -> Case {
     let (m, n, k) = (8, 48, 1024);
-    Case::new("qmatmul", format!("{format}, m={m}, n={n}, k={k}, x=q8, accuracy"), move |b| {
+    let name = format!("{format}, m={m}, n={n}, k={k}, x={}, accuracy", activations.name());
+    Case::new("qmatmul", name, move |b| {
         let x = b.random.floats(m * k);
         let exact: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
-        let (then, activations) = (Then::Store, Activations::Q8);
-        let shape = Shape { format, m, n, k, then, activations, bias: false, gap: 0 };
+        let shape = Shape { format, m, n, k, then: Then::Store, activations, bias: false, gap: 0 };
         let why = "a code may differ by one where a quotient lies at a half";
-        build(b, shape, &x, &exact, Rule::Nmse { max: 5e-4, why });
+        build(b, shape, &x, &exact, Rule::Nmse { max, why });
     })
 }
 
@@ -133,16 +147,4 @@ fn build(b: &mut Build, shape: Shape, x: &[f32], seen: &[f64], rule: Rule) {
         then,
         activations,
     });
-}
-
-/// What the 8-bit codes of a row stand for.
-fn as_codes(x: &[f32]) -> Vec<f64> {
-    let (mut codes, mut d, mut sums) =
-        (vec![0; x.len()], vec![0.0; x.len() / BLOCK], vec![0; x.len() / BLOCK]);
-    quantize_row_q8(x, &mut codes, &mut d, &mut sums);
-    codes
-        .chunks_exact(BLOCK)
-        .zip(d)
-        .flat_map(|(codes, d)| codes.iter().map(move |&c| f64::from(c) * f64::from(d)))
-        .collect()
 }

@@ -8,14 +8,11 @@ use std::{
 use super::{
     simd::{
         Isa,
-        stage::{Context, ScratchMemory, Stage, Stages},
+        stage::{Context, SHARE_NS, ScratchMemory, Stage, Stages},
     },
     team::{Barrier, Failure, Team},
 };
 use crate::record::Recording;
-
-/// Stages that take less than this are not shared: a barrier costs a few hundred nanoseconds.
-const SHARE_NS: usize = 1500;
 
 /// A prepared recording.
 pub struct FastPlan {

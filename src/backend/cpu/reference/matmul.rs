@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::{
     backend::cpu::Operands,
     ops::{Activations, Embed, QMatMul, Then, Weight},
-    quant::{BLOCK, Packed, QuantFormat, ROW_GROUP, quantize_row_q8},
+    quant::{Packed, QuantFormat, ROW_GROUP, coded_values},
 };
 
 fn packed<'e>(weight: &'e Weight, operands: &Operands<'e>) -> Packed<'e> {
@@ -65,20 +65,14 @@ pub(super) fn qmatmul<'e>(op: &'e QMatMul, operands: &Operands<'e>) {
     }
 }
 
-/// The row `x` as the product sees it: itself, or what its 8-bit codes stand for.
+/// The row `x` as the product sees it: itself, or what its codes stand for.
 fn as_seen(op: &QMatMul, x: &[f32]) -> Vec<f64> {
     let plain = matches!(op.w.format(), QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16);
-    if plain || op.activations == Activations::F32 {
-        return x.iter().copied().map(f64::from).collect();
+    match op.activations {
+        Activations::Q8 if !plain => coded_values::<i8>(x),
+        Activations::Q15 if !plain => coded_values::<i16>(x),
+        _ => x.iter().copied().map(f64::from).collect(),
     }
-    let (mut codes, blocks) = (vec![0; x.len()], x.len() / BLOCK);
-    let (mut scales, mut sums) = (vec![0.0; blocks], vec![0; blocks]);
-    quantize_row_q8(x, &mut codes, &mut scales, &mut sums);
-    codes
-        .iter()
-        .zip(0..)
-        .map(|(&c, k): (_, usize)| f64::from(c) * f64::from(scales[k / BLOCK]))
-        .collect()
 }
 
 fn decode(w: &Packed<'_>, n: usize, k: usize) -> Vec<f64> {

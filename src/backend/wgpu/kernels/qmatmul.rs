@@ -4,7 +4,7 @@ use super::{Builder, Plan, params, stride, word};
 use crate::{
     backend::wgpu::caps::Caps,
     ops::{Activations, QMatMul, Then, Weight},
-    quant::{BLOCK, Layout, PlaneRole, ROW_GROUP},
+    quant::{BLOCK, Layout, PlaneRole, ROW_GROUP, activations::Code},
 };
 
 /// Groups of 16 rows that slabs come in multiples of: then every plane of a slab begins at a multiple
@@ -97,10 +97,16 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
     let m = op.m();
     let (quads, slices) = shape(caps);
     let broadcast = slices == 1 && caps.broadcasts_eight();
-    let q8 = op.activations == Activations::Q8 && layout.scales.is_some();
+    let top = match op.activations {
+        Activations::Q8 => Some(i8::TOP),
+        Activations::Q15 => Some(i16::TOP),
+        Activations::F32 => None,
+    };
+    // Weights without scales are floats and see f32 rows.
+    let top = top.filter(|_| layout.scales.is_some());
     // Each column of x costs a lane 32 loads per block unless lanes share them; on a processor and for
     // codes, which read x twice, more columns make programs that take a driver seconds to compile.
-    let spare = !broadcast && (caps.software || q8);
+    let spare = !broadcast && (caps.software || top.is_some());
     let columns = if spare { columns(m).min(2) } else { columns(m) };
     let col_tiles = m.div_ceil(columns);
     let mut dispatches = Vec::new();
@@ -119,8 +125,8 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
         if op.then == Then::Add {
             b.define("ADD", "");
         }
-        if q8 {
-            b.define("Q8", "");
+        if let Some(top) = top {
+            b.define("CODE_TOP", format!("{top:.1}"));
         }
         // Vectors of x where they are aligned; the values and their order are the same.
         let vectors = x_offset.is_multiple_of(4) && x_stride.is_multiple_of(4);

@@ -213,15 +213,23 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn dot4(self, bits: u32, acc: I, codes: [I; 4], x: &[u32; 4]) -> I {
+    fn dot4<const R: usize>(
+        self,
+        bits: u32,
+        acc: [I; R],
+        codes: [I; 4],
+        x: [&[u32; 4]; R],
+    ) -> [I; R] {
         let mut out = acc;
-        for (h, out) in out.iter_mut().enumerate() {
-            let codes = [codes[0][h], codes[1][h], codes[2][h], codes[3][h]];
-            *out = x86!(if VNNI {
-                dot_vnni(*out, codes, x)
-            } else {
-                dot_maddubs(bits, *out, codes, x)
-            });
+        for (out, x) in out.iter_mut().zip(x) {
+            for (h, out) in out.iter_mut().enumerate() {
+                let codes = [codes[0][h], codes[1][h], codes[2][h], codes[3][h]];
+                *out = x86!(if VNNI {
+                    dot_vnni(*out, codes, x)
+                } else {
+                    dot_maddubs(bits, *out, codes, x)
+                });
+            }
         }
         out
     }

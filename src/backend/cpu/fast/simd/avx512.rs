@@ -218,10 +218,19 @@ impl Simd for Avx512 {
         x86!(_mm512_srai_epi32::<BY>(a))
     }
     #[inline(always)]
-    fn dot4(self, _bits: u32, acc: __m512i, codes: [__m512i; 4], x: &[u32; 4]) -> __m512i {
+    fn dot4<const R: usize>(
+        self,
+        _bits: u32,
+        acc: [__m512i; R],
+        codes: [__m512i; 4],
+        x: [&[u32; 4]; R],
+    ) -> [__m512i; R] {
         let mut acc = acc;
         for j in 0..4 {
-            acc = x86!(_mm512_dpbusd_epi32(acc, codes[j], _mm512_set1_epi32(x[j] as i32)));
+            for r in 0..R {
+                let x = x86!(_mm512_set1_epi32(x[r][j] as i32));
+                acc[r] = x86!(_mm512_dpbusd_epi32(acc[r], codes[j], x));
+            }
         }
         acc
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     Isa,
+    coded::{ProductCoded, product_coded},
     decode::Decode,
-    panels::{Block, Fold, PackF32, PackQ8, Panel},
-    product::{Finish, ProductF32, ProductQ8, WIDEST_F32, product_f32, product_q8, with_decoder},
-    stage::{Stage, Stages},
+    panels::{Block, Fold, PackCoded, PackF32, Panel},
+    product::{Finish, ProductF32, WIDEST_F32, product_f32, with_decoder},
+    stage::{Context, SHARE_NS, Stage, Stages},
     tensor::Tensor,
 };
 use crate::{
@@ -24,60 +25,106 @@ const UNIT_BYTES: usize = 256 << 10;
 /// How the rows of a format are packed.
 #[derive(Clone, Copy)]
 enum Pack {
-    Q8 { fold: Fold, halves: bool },
+    /// In codes of so many bytes, 1 or 2.
+    Codes {
+        bytes: usize,
+        fold: Fold,
+        halves: bool,
+    },
     F32,
 }
 
-fn pack(op: &QMatMul) -> Pack {
-    let q8 = |d: &dyn Fn() -> Pack| {
-        if op.activations == Activations::Q8 { d() } else { Pack::F32 }
-    };
-    fn folded<D: Decode>(_: D) -> Pack {
-        let fold = if D::MINIMA { Fold::Scaled } else { Fold::Offset(D::OFFSET) };
-        Pack::Q8 { fold, halves: D::HALVES }
+impl Pack {
+    fn of(op: &QMatMul, isa: Isa) -> Self {
+        fn folded<D: Decode>(_: D, bytes: usize, isa: Isa) -> Pack {
+            let bias = if D::BITS == 8 { isa.bias8() } else { 0 };
+            let fold = if D::MINIMA { Fold::Scaled } else { Fold::Offset(D::OFFSET + bias) };
+            Pack::Codes { bytes, fold, halves: D::HALVES }
+        }
+        let bytes = match op.activations {
+            Activations::F32 => return Self::F32,
+            Activations::Q8 => 1,
+            Activations::Q15 => 2,
+        };
+        with_decoder!(op.w.format(), d => folded(d, bytes, isa),
+            QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16 => Self::F32)
     }
-    with_decoder!(op.w.format(), d => q8(&|| folded(d)),
-        QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16 => Pack::F32)
+
+    /// Bytes of a packed row of `k` elements.
+    fn row_bytes(self, k: usize) -> usize {
+        match self {
+            Self::Codes { bytes: 1, .. } => k / BLOCK * size_of::<Block<1>>(),
+            Self::Codes { .. } => k / BLOCK * size_of::<Block<2>>(),
+            Self::F32 => k * size_of::<f32>(),
+        }
+    }
+
+    /// Rows of the widest panel.
+    fn widest(self, isa: Isa) -> usize {
+        match self {
+            Self::Codes { .. } => isa.tile(),
+            Self::F32 => isa.tile().min(WIDEST_F32),
+        }
+    }
+
+    /// Packs blocks `first .. first + count` of one panel of `x [M, K]` into its part of the
+    /// scratch memory.
+    ///
+    /// # Safety
+    /// The scratch memory holds all panels, and these blocks are nobody else's.
+    unsafe fn run(
+        self,
+        x: Tensor<f32>,
+        panel: Panel,
+        (first_block, count): (usize, usize),
+        context: &Context,
+    ) {
+        let row_bytes = self.row_bytes(x.width());
+        let block_bytes = panel.width * row_bytes / (x.width() / BLOCK);
+        let (at, blocks) = (panel.at * row_bytes + first_block * block_bytes, panel.width * count);
+        let scratch = context.scratch;
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Self::Codes { bytes: 1, fold, halves } => {
+                    let out = scratch.part::<Block<1>>(at, blocks);
+                    context.isa.run(PackCoded { x, panel, first_block, fold, halves, out });
+                }
+                Self::Codes { fold, halves, .. } => {
+                    let out = scratch.part::<Block<2>>(at, blocks);
+                    context.isa.run(PackCoded { x, panel, first_block, fold, halves, out });
+                }
+                Self::F32 => {
+                    let out = scratch.part(at, blocks * BLOCK);
+                    PackF32 { x, panel, first: first_block * BLOCK, out }.run();
+                }
+            }
+        }
+    }
 }
 
 /// Stages of a matrix product.
 pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> {
     let layout = op.w.layout;
-    let (m, k, pack) = (op.m(), layout.k, pack(op));
+    let (m, k, pack) = (op.m(), layout.k, Pack::of(op, isa));
     let x = Tensor::<f32>::new(&op.x)?;
     let weight = Tensor::<u8>::new(&op.w.data)?;
     let bias = op.bias.as_ref().map(Tensor::new).transpose()?;
     let finish = Finish { y: Tensor::new(&op.y)?, bias, then: op.then };
-    let (widest, row_bytes) = match pack {
-        Pack::Q8 { .. } => (isa.tile(), k / BLOCK * size_of::<Block>()),
-        Pack::F32 => (isa.tile().min(WIDEST_F32), k * size_of::<f32>()),
-    };
-    let panels: Arc<[Panel]> = Panel::cut(m, widest).into();
+    let panels: Arc<[Panel]> = Panel::cut(m, pack.widest(isa)).into();
     let padded: usize = panels.iter().map(|p| p.width).sum();
 
     let pack_panels = Arc::clone(&panels);
-    let pack_stage = Stage::new(panels.len(), m * k / 4, move |context, unit| {
-        let panel = pack_panels[unit];
-        match pack {
-            Pack::Q8 { fold, halves } => {
-                let (first, count) = (panel.at * row_bytes, panel.width * k / BLOCK);
-                // SAFETY: panels are disjoint parts of the scratch memory.
-                let out = unsafe { context.scratch.part::<Block>(first, count) };
-                let fold = match fold {
-                    Fold::Offset(offset) if layout.format == QuantFormat::Q8_0 => {
-                        Fold::Offset(offset + isa.bias8())
-                    }
-                    fold => fold,
-                };
-                isa.run(PackQ8 { x, panel, fold, halves, out });
-            }
-            Pack::F32 => {
-                let (first, count) = (panel.at * row_bytes, panel.width * k);
-                // SAFETY: panels are disjoint parts of the scratch memory.
-                let out = unsafe { context.scratch.part::<f32>(first, count) };
-                PackF32 { x, panel, out }.run();
-            }
-        }
+    let blocks = k / BLOCK;
+    // About 3 elements a nanosecond; a few rows are not worth cutting.
+    let pack_ns = m * k / 3;
+    let pieces = if panels.len() < 2 * threads && pack_ns >= SHARE_NS { 2 * threads } else { 1 };
+    let piece = blocks.div_ceil(pieces);
+    let pieces = blocks.div_ceil(piece);
+    let pack_stage = Stage::new(panels.len() * pieces, pack_ns, move |context, unit| {
+        let (panel, first) = (pack_panels[unit / pieces], unit % pieces * piece);
+        // SAFETY: blocks of panels are disjoint parts of the scratch memory.
+        unsafe { pack.run(x, panel, (first, piece.min(blocks - first)), context) };
         Ok(())
     });
 
@@ -92,10 +139,15 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
         unsafe {
             let (layout, weight) = (&layout, weight.dense());
             match pack {
-                Pack::Q8 { .. } => {
-                    let x = context.scratch.part::<Block>(0, padded * k / BLOCK);
-                    let p = ProductQ8 { layout, weight, x, panels: &panels, groups, finish };
-                    product_q8(isa, p);
+                Pack::Codes { bytes: 1, .. } => {
+                    let x = context.scratch.part::<Block<1>>(0, padded * k / BLOCK);
+                    let p = ProductCoded { layout, weight, x, panels: &panels, groups, finish };
+                    product_coded(isa, p);
+                }
+                Pack::Codes { .. } => {
+                    let x = context.scratch.part::<Block<2>>(0, padded * k / BLOCK);
+                    let p = ProductCoded { layout, weight, x, panels: &panels, groups, finish };
+                    product_coded(isa, p);
                 }
                 Pack::F32 => {
                     let x = context.scratch.part::<f32>(0, padded * k);
@@ -106,5 +158,8 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
         }
         Ok(())
     });
-    Ok(Stages { stages: vec![pack_stage, product_stage], scratch_bytes: padded * row_bytes })
+    Ok(Stages {
+        stages: vec![pack_stage, product_stage],
+        scratch_bytes: padded * pack.row_bytes(k),
+    })
 }

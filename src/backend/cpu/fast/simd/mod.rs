@@ -32,6 +32,7 @@ mod avx512;
 mod neon;
 
 pub mod attention;
+pub mod coded;
 pub mod decode;
 pub mod dense;
 pub mod embed;
@@ -139,7 +140,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// The smaller; `b` if either is NaN.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
-    /// The integer nearest to `a`, even on ties. The low byte is 0 for NaN and out of range.
+    /// The integer nearest to `a`, even on ties. The low halfword is 0 for NaN and out of range.
     fn round(self, a: Self::F) -> Self::I;
     /// Exact below 2^24.
     fn float(self, a: Self::I) -> Self::F;
@@ -180,8 +181,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `a >> BY`, signs shifted in.
     fn sar<const BY: u32>(self, a: Self::I) -> Self::I;
 
-    /// `acc + sum_{j < 4, i < 4} codes[j].byte[i] * x[j].byte[i]`: four quads of codes of sixteen
-    /// rows times the same sixteen signed bytes (none of them -128). Codes are unsigned with `BITS`
-    /// bits, or for `bits == 8` signed ones plus [`Simd::BIAS8`].
-    fn dot4(self, bits: u32, acc: Self::I, codes: [Self::I; 4], x: &[u32; 4]) -> Self::I;
+    /// `acc[r] + sum_{j < 4, i < 4} codes[j].byte[i] * x[r][j].byte[i]`: four quads of codes of
+    /// sixteen rows of weights times the same sixteen signed bytes (none of them -128) of each of
+    /// `R` rows. Codes are unsigned with `bits` bits, or for `bits == 8` signed ones plus
+    /// [`Simd::BIAS8`].
+    fn dot4<const R: usize>(
+        self,
+        bits: u32,
+        acc: [Self::I; R],
+        codes: [Self::I; 4],
+        x: [&[u32; 4]; R],
+    ) -> [Self::I; R];
 }

@@ -160,18 +160,26 @@ impl Simd for Neon {
     /// Products of two bytes in 16 bits, added in pairs to the 32-bit sums. (`sdot` would do it in
     /// one, but its intrinsic is not stable.)
     #[inline(always)]
-    fn dot4(self, _bits: u32, acc: I, codes: [I; 4], x: &[u32; 4]) -> I {
+    fn dot4<const R: usize>(
+        self,
+        _bits: u32,
+        acc: [I; R],
+        codes: [I; 4],
+        x: [&[u32; 4]; R],
+    ) -> [I; R] {
         let mut acc = acc;
-        for j in 0..4 {
-            arm!({
-                let x = vreinterpretq_s8_u32(vdupq_n_u32(x[j]));
-                for q in 0..4 {
-                    let c = vreinterpretq_s8_s32(codes[j][q]);
-                    let low = vmull_s8(vget_low_s8(c), vget_low_s8(x));
-                    let high = vmull_high_s8(c, x);
-                    acc[q] = vaddq_s32(acc[q], vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
-                }
-            });
+        for (acc, x) in acc.iter_mut().zip(x) {
+            for j in 0..4 {
+                arm!({
+                    let x = vreinterpretq_s8_u32(vdupq_n_u32(x[j]));
+                    for q in 0..4 {
+                        let c = vreinterpretq_s8_s32(codes[j][q]);
+                        let low = vmull_s8(vget_low_s8(c), vget_low_s8(x));
+                        let high = vmull_high_s8(c, x);
+                        acc[q] = vaddq_s32(acc[q], vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+                    }
+                });
+            }
         }
         acc
     }

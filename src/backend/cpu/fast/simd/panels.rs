@@ -5,7 +5,10 @@
 //! row's own numbers and the order of its sum do not.
 
 use super::{Kernel, LANES, Simd, tensor::Tensor};
-use crate::quant::{BLOCK, activations::TINY};
+use crate::quant::{
+    BLOCK,
+    activations::{Code as _, LOW_BITS, TINY},
+};
 
 /// Some rows of a product's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +42,12 @@ impl Panel {
     }
 }
 
-/// 32 activations as codes, of one row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+/// 32 activations of one row as codes of `P` bytes: 1 for q8, 2 for q15.
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(16))]
-pub struct Block {
-    /// Quads of i8 codes.
-    pub codes: [[u32; 4]; 2],
+pub struct Block<const P: usize> {
+    /// Quads of signed bytes, high bytes first; each by halves of the block.
+    pub codes: [[[u32; 4]; 2]; P],
     /// `d`.
     pub scale: f32,
     /// Of each half: what the weight format needs of the codes' sum; see [`Fold`]. Formats with
@@ -53,6 +56,11 @@ pub struct Block {
     /// Nothing; keeps blocks aligned.
     pub padding: u32,
 }
+
+// SAFETY: zeros are valid numbers.
+unsafe impl<const P: usize> bytemuck::Zeroable for Block<P> {}
+// SAFETY: all fields are plain numbers, and they fill 32 P + 16 bytes, so nothing is padding.
+unsafe impl<const P: usize> bytemuck::Pod for Block<P> {}
 
 /// What is precomputed from the sums of a block's codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +71,23 @@ pub enum Fold {
     Scaled,
 }
 
-/// Quantises the rows of one panel, exactly as [`crate::quant::quantize_row_q8`] says.
-pub struct PackQ8<'a> {
+/// Quantises some blocks of the rows of one panel, exactly as [`crate::quant::activations`] says.
+pub struct PackCoded<'a, const P: usize> {
     /// `[M, K]` f32.
     pub x: Tensor<f32>,
     /// Which rows.
     pub panel: Panel,
+    /// First of the blocks to do; `out` says how many.
+    pub first_block: usize,
     /// What to precompute.
     pub fold: Fold,
     /// Two scales a block.
     pub halves: bool,
-    /// `[K / 32][width]`.
-    pub out: &'a mut [Block],
+    /// `[blocks][width]`.
+    pub out: &'a mut [Block<P>],
 }
 
-impl Kernel for PackQ8<'_> {
+impl<const P: usize> Kernel for PackCoded<'_, P> {
     type Output = ();
 
     #[inline(always)]
@@ -85,12 +95,12 @@ impl Kernel for PackQ8<'_> {
         for t in 0..self.panel.width {
             let blocks = self.out[t..].iter_mut().step_by(self.panel.width);
             if t >= self.panel.rows {
-                blocks.for_each(|out| *out = Block::default());
+                blocks.for_each(|out| *out = bytemuck::Zeroable::zeroed());
                 continue;
             }
             // SAFETY: a stage that packs rows only reads them.
             let x = unsafe { self.x.row(self.panel.first + t) };
-            for (out, x) in blocks.zip(x.as_chunks::<BLOCK>().0) {
+            for (out, x) in blocks.zip(&x.as_chunks::<BLOCK>().0[self.first_block..]) {
                 *out = quantize(s, x, self.fold, self.halves);
             }
         }
@@ -98,7 +108,9 @@ impl Kernel for PackQ8<'_> {
 }
 
 #[inline(always)]
-fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block {
+fn quantize<S: Simd, const P: usize>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block<P> {
+    const { assert!(P == 1 || P == 2, "codes of one or two bytes") }
+    let top = if P == 1 { i8::TOP } else { i16::TOP };
     let (x, _) = x.as_chunks::<LANES>();
     let x = [s.load(&x[0]), s.load(&x[1])];
     let magnitude = s.splat_int(i32::MAX);
@@ -106,16 +118,25 @@ fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block 
     // `max` gives its second operand for NaN, so NaN does not count.
     let max = s.largest(s.max(abs[1], s.max(abs[0], s.splat(0.0))));
     if max < TINY {
-        return Block::default();
+        return bytemuck::Zeroable::zeroed();
     }
-    let (scale, inverse) = (max / 127.0, s.splat(127.0 / max));
-    let mut codes = [[0i8; LANES]; 2];
+    let (scale, inverse) = (max / top, s.splat(top / max));
+    let mut codes = [[[0i8; LANES]; 2]; P];
     let mut sums = [0; 2];
     for h in 0..2 {
         let code = s.round(s.mul(x[h], inverse));
-        s.store_bytes(code, &mut codes[h]);
-        // Only the low byte counts: it is zero where there was no number.
-        sums[h] = s.sum_int(s.sar::<24>(s.shl::<24>(code)));
+        // Only the low halfword counts: it is zero where there was no number.
+        let code = s.sar::<16>(s.shl::<16>(code));
+        sums[h] = s.sum_int(code);
+        if P == 1 {
+            s.store_bytes(code, &mut codes[0][h]);
+        } else {
+            let half = 1 << (LOW_BITS - 1);
+            let shifted = s.add_int(code, s.splat_int(half));
+            let low = s.and(shifted, s.splat_int(2 * half - 1));
+            s.store_bytes(s.sar::<LOW_BITS>(shifted), &mut codes[0][h]);
+            s.store_bytes(s.add_int(low, s.splat_int(-half)), &mut codes[P - 1][h]);
+        }
     }
     if !halves {
         sums = [sums[0] + sums[1], 0];
@@ -124,16 +145,19 @@ fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block 
         Fold::Offset(offset) => (-offset * sum) as u32,
         Fold::Scaled => (scale * sum as f32).to_bits(),
     });
-    Block { codes: bytemuck::cast(codes), scale, fold, padding: 0 }
+    let codes = codes.map(|halves| halves.map(bytemuck::cast));
+    Block { codes, scale, fold, padding: 0 }
 }
 
-/// Copies the rows of one panel.
+/// Copies some elements of the rows of one panel.
 pub struct PackF32<'a> {
     /// `[M, K]` f32.
     pub x: Tensor<f32>,
     /// Which rows.
     pub panel: Panel,
-    /// `[K][width]`.
+    /// First of the elements to do; `out` says how many.
+    pub first: usize,
+    /// `[elements][width]`.
     pub out: &'a mut [f32],
 }
 
@@ -148,7 +172,7 @@ impl PackF32<'_> {
             }
             // SAFETY: a stage that packs rows only reads them.
             let x = unsafe { self.x.row(self.panel.first + t) };
-            out.zip(x).for_each(|(out, x)| *out = *x);
+            out.zip(&x[self.first..]).for_each(|(out, x)| *out = *x);
         }
     }
 }

@@ -124,8 +124,18 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
-    fn dot4(self, bits: u32, acc: Self::I, codes: [Self::I; 4], x: &[u32; 4]) -> Self::I {
-        dot4(bits, acc, &codes, x)
+    fn dot4<const R: usize>(
+        self,
+        bits: u32,
+        acc: [Self::I; R],
+        codes: [Self::I; 4],
+        x: [&[u32; 4]; R],
+    ) -> [Self::I; R] {
+        let mut acc = acc;
+        for (acc, x) in acc.iter_mut().zip(x) {
+            *acc = dot4(bits, *acc, &codes, x);
+        }
+        acc
     }
 }
 

@@ -1,20 +1,20 @@
-//! Packed weights times rows: the kernels that decide the speed of everything.
+//! Packed weights times f32 rows, and what all products share.
 //!
-//! A *tile* is one group of 16 outputs times one panel of rows. Its codes are unpacked once per block
-//! and meet each row of the panel while they are in registers. A sum runs over blocks in order, in
-//! one f32 accumulator per output, whatever the panel's width:
+//! A *tile* is one group of 16 outputs times one panel of rows. Its weights are unpacked once per
+//! block and meet each row of the panel while they are in registers. Here a sum runs in four
+//! accumulators per output, whatever the panel's width:
 //!
 //! ```text
-//! q8:  acc = fma(f32(sum of the block's integer products) * d_x, a, acc)
-//!      acc = fma(d_x * sum of codes, m, acc)                              formats with minima
-//! f32: acc[k % 4] = fma(w[k], x[k], acc[k % 4]);  (acc[0] + acc[1]) + (acc[2] + acc[3])
+//! acc[k % 4] = fma(w[k], x[k], acc[k % 4]);  (acc[0] + acc[1]) + (acc[2] + acc[3])
 //! ```
+//!
+//! Products with coded rows are in [`super::coded`].
 
 use super::{
     Isa, Kernel, LANES, Lanes, Simd,
     decode::{self, Decode, Group},
     math,
-    panels::{Block, Panel},
+    panels::Panel,
     tensor::Tensor,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub struct Finish {
 impl Finish {
     /// Sums of group `g` for row `m`.
     #[inline(always)]
-    fn store<S: Simd>(&self, s: S, m: usize, g: usize, acc: S::F) {
+    pub(super) fn store<S: Simd>(&self, s: S, m: usize, g: usize, acc: S::F) {
         let first = g * LANES;
         let count = LANES.min(self.y.width() - first);
         // SAFETY: this unit alone owns the group's columns; nobody writes the bias.
@@ -56,122 +56,6 @@ impl Finish {
         }
         math::store(s, acc, y);
     }
-}
-
-/// Some groups of a product with 8-bit rows.
-#[derive(Clone, Copy)]
-pub struct ProductQ8<'a> {
-    /// Layout of the weight.
-    pub layout: &'a Layout,
-    /// The packed weight.
-    pub weight: &'a [u8],
-    /// All panels' blocks, a panel's from block `K / 32 * at`.
-    pub x: &'a [Block],
-    /// How rows are cut.
-    pub panels: &'a [Panel],
-    /// Groups to do.
-    pub groups: (usize, usize),
-    /// Where the sums go.
-    pub finish: Finish,
-}
-
-/// One format of [`ProductQ8`].
-pub struct TypedQ8<'a, D>(pub ProductQ8<'a>, pub D);
-
-impl<D: Decode> Kernel for TypedQ8<'_, D> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let p = &self.0;
-        let blocks = p.layout.k / BLOCK;
-        for panel in p.panels {
-            let x = &p.x[panel.at * blocks..][..panel.width * blocks];
-            match panel.width {
-                16 if S::TILE >= 16 => p.panel::<S, D, 16>(s, panel, x),
-                8 if S::TILE >= 8 => p.panel::<S, D, 8>(s, panel, x),
-                4 if S::TILE >= 4 => p.panel::<S, D, 4>(s, panel, x),
-                width => {
-                    debug_assert_eq!(width, 1, "panels are cut for the instruction set");
-                    p.panel::<S, D, 1>(s, panel, x);
-                }
-            }
-        }
-    }
-}
-
-impl ProductQ8<'_> {
-    #[inline(always)]
-    fn panel<S: Simd, D: Decode, const T: usize>(&self, s: S, panel: &Panel, x: &[Block]) {
-        let (x, _) = x.as_chunks::<T>();
-        for g in self.groups.0..self.groups.1 {
-            let group = Group::new(self.layout, self.weight, g);
-            let next = Group::new(self.layout, self.weight, (g + 1).min(self.groups.1 - 1));
-            let acc = tile_q8::<S, D, T>(s, &group, &next, x);
-            for (t, acc) in acc.into_iter().enumerate().take(panel.rows) {
-                self.finish.store(s, panel.first + t, g, acc);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn tile_q8<S: Simd, D: Decode, const T: usize>(
-    s: S,
-    g: &Group<'_>,
-    next: &Group<'_>,
-    x: &[[Block; T]],
-) -> [S::F; T] {
-    let blocks = x.len();
-    let mut acc = [s.splat(0.0); T];
-    for (b, x) in x.iter().enumerate() {
-        next.prefetch(b, blocks);
-        let mut q = D::quads(s, g, b);
-        if D::BITS == 8 && S::BIAS8 != 0 {
-            // Adding 128 to a signed byte flips its top bit.
-            q = map!(8, q in q => s.xor(q, s.splat_int(0x8080_8080_u32 as i32)));
-        }
-        let scales = D::scales(s, g, b);
-        let block = Codes { quads: q, scales };
-        // Spelt out: a loop of sixteen is not unrolled and would keep its accumulators in memory.
-        macro_rules! rows {
-            ($($t:literal)+) => {$(
-                if $t < T {
-                    acc[$t] = add_block::<S, D>(s, &block, &x[$t], acc[$t]);
-                }
-            )+};
-        }
-        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    }
-    acc
-}
-
-/// A block of sixteen rows of weights, in registers.
-struct Codes<S: Simd> {
-    quads: [S::I; 8],
-    scales: decode::Scales<S::F>,
-}
-
-/// `acc` plus one block's products with one row.
-#[inline(always)]
-fn add_block<S: Simd, D: Decode>(s: S, w: &Codes<S>, x: &Block, acc: S::F) -> S::F {
-    let (q, mut acc) = (&w.quads, acc);
-    let d = s.splat(x.scale);
-    let start = if D::MINIMA { [0; 2] } else { [x.fold[0] as i32, x.fold[1] as i32] };
-    let low = s.dot4(D::BITS, s.splat_int(start[0]), [q[0], q[1], q[2], q[3]], &x.codes[0]);
-    let start = if D::HALVES { s.splat_int(start[1]) } else { low };
-    let high = s.dot4(D::BITS, start, [q[4], q[5], q[6], q[7]], &x.codes[1]);
-    if D::HALVES {
-        acc = s.fma(s.mul(s.float(low), d), w.scales.a[0], acc);
-    }
-    acc = s.fma(s.mul(s.float(high), d), w.scales.a[1], acc);
-    if D::MINIMA {
-        acc = s.fma(s.splat(f32::from_bits(x.fold[0])), w.scales.m[0], acc);
-    }
-    if D::MINIMA && D::HALVES {
-        acc = s.fma(s.splat(f32::from_bits(x.fold[1])), w.scales.m[1], acc);
-    }
-    acc
 }
 
 /// How a format's values are read as f32, four consecutive elements at a time.
@@ -372,13 +256,6 @@ macro_rules! with_decoder {
     }};
 }
 pub(super) use with_decoder;
-
-/// Runs a product of 8-bit rows; unquantised weights have none.
-pub fn product_q8(isa: Isa, p: ProductQ8<'_>) {
-    with_decoder!(p.layout.format, d => isa.run(TypedQ8(p, d)),
-        format @ (QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16) =>
-            unreachable!("{format} weights see f32 rows"));
-}
 
 /// Runs a product of f32 rows.
 pub fn product_f32(isa: Isa, p: ProductF32<'_>) {

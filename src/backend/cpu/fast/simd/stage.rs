@@ -4,6 +4,9 @@ use std::cell::UnsafeCell;
 
 use super::Isa;
 
+/// Stages that take less than this are not shared: a barrier costs a few hundred nanoseconds.
+pub const SHARE_NS: usize = 1500;
+
 /// What a unit gets to work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
