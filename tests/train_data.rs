@@ -25,7 +25,7 @@ fn engine(model: &Path, sequences: usize) -> Engine {
     let options = LoadOptions {
         device: DeviceSpec::Cpu,
         threads: Some(2),
-        activations: None,
+        precision: None,
         quant: None,
         kv: KvFormat::F16,
         context: Some(CONTEXT),
