@@ -92,6 +92,7 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Logits(args) => toml_of(args),
         Verb::Train(args) => match &args.stage {
             TrainStage::Data(args) => toml_of(args),
+            TrainStage::Medusa(args) => toml_of(args),
         },
         Verb::Bench(args) => match &args.kind {
             Some(BenchKind::Spec(args)) => toml_of(args),
@@ -136,7 +137,7 @@ mod tests {
         let Verb::Train(train) = parse("temp = 0.25\n", &args).verb else {
             panic!("train was asked for")
         };
-        let TrainStage::Data(data) = train.stage;
+        let TrainStage::Data(data) = train.stage else { panic!("data was asked for") };
         assert!((data.temp - 0.25).abs() < 1e-6, "verbs of verbs too");
     }
 

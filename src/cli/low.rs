@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::low_spec::{BenchKind, Trace};
+use super::{
+    low_spec::{BenchKind, Trace},
+    low_train::TrainMedusa,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -479,6 +482,8 @@ pub struct Train {
 pub enum TrainStage {
     /// Let the model answer prompts, and write them itself: the text that heads learn
     Data(TrainData),
+    /// Train draft heads on what the model wrote
+    Medusa(TrainMedusa),
 }
 
 /// `coppice train data`.

@@ -17,6 +17,7 @@ mod interrupt;
 mod logits;
 mod low;
 mod low_spec;
+mod low_train;
 mod perplexity;
 mod progress;
 mod pull;
@@ -27,6 +28,7 @@ mod term;
 mod tokenize;
 mod trace;
 mod train_data;
+mod train_medusa;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -85,6 +87,7 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Logits(args) => logits::main(args, term),
         Verb::Train(args) => match &args.stage {
             TrainStage::Data(args) => train_data::main(args, term),
+            TrainStage::Medusa(args) => train_medusa::main(args, term),
         },
         Verb::Bench(args) => match &args.kind {
             Some(low_spec::BenchKind::Spec(args)) => bench_spec::main(args, term),

@@ -1,0 +1,132 @@
+//! Arguments of `coppice train medusa`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::low::{Device, Model};
+
+/// `coppice train medusa`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+The model stays as it is; heads learn from its hidden states, which are computed once and kept in
+the --work folder, together with checkpoints and a log. The run can be stopped at any time; the same
+command goes on where it was, and on the CPU ends with the same heads.
+
+Examples:
+  coppice train medusa --data data -o heads.safetensors
+  coppice train medusa --data data --all-tokens --text book.txt --kind hydra -o heads.safetensors")]
+pub struct TrainMedusa {
+    /// Folder that `coppice train data` wrote; may be repeated
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data: Vec<PathBuf>,
+    /// Text to learn from as if the model had written it; needs soft targets; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub text: Vec<PathBuf>,
+    /// Most tokens of each text
+    #[arg(long, value_name = "N")]
+    pub text_tokens: Option<usize>,
+    /// Learn at the tokens of prompts too, not only at those of answers; needs soft targets
+    #[arg(long)]
+    pub all_tokens: bool,
+    /// File of heads to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Folder of hidden states, checkpoint and log [default: the output with `.work`]
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// How heads depend on each other
+    #[arg(long, value_name = "KIND", default_value = "hydra")]
+    pub kind: Kind,
+    /// Number of heads
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub heads: usize,
+    /// Residual blocks of a head
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub blocks: usize,
+    /// Tokens that heads can guess: the most frequent of the answers
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    pub draft_vocab: usize,
+    /// Learn the tokens that follow, or what the model holds likely there
+    #[arg(long, value_name = "TARGETS", default_value = "soft")]
+    pub targets: HeadTargets,
+    /// Tokens of a soft target
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub soft_top: usize,
+    /// Times that every position is seen
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub epochs: usize,
+    /// Highest learning rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    pub lr: f32,
+    /// Share of the steps in which the rate rises
+    #[arg(long, value_name = "SHARE", default_value_t = 0.03)]
+    pub warmup: f32,
+    /// Weight decay
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub decay: f32,
+    /// Largest norm of a gradient; 0 for no limit
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub max_norm: f32,
+    /// Weight of a head's loss relative to the head before
+    #[arg(long, value_name = "X", default_value_t = 0.8)]
+    pub head_weight: f32,
+    /// Positions of a step
+    #[arg(short, long, value_name = "N", default_value_t = 512)]
+    pub batch: usize,
+    /// Share of conversations kept from training, on which accuracy is measured
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub held_out: f64,
+    /// Steps between evaluations and checkpoints
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub every: usize,
+    /// Most held-out positions of an evaluation
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    pub eval_positions: usize,
+    /// Seed of the initial weights and of the order of positions
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Start from these heads in place of fresh ones
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Begin anew even if there is a checkpoint, and replace it
+    #[arg(long)]
+    pub restart: bool,
+    /// How the file holds matrices
+    #[arg(long, value_name = "FORMAT", default_value = "q8")]
+    pub precision: HeadPrecision,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
+
+/// Kind of heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Each head sees the hidden state alone (arXiv 2401.10774).
+    Medusa,
+    /// Heads also see the tokens drafted before (arXiv 2402.05109).
+    Hydra,
+}
+
+/// What heads learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadTargets {
+    Hard,
+    Soft,
+}
+
+/// Format of matrices in a head file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadPrecision {
+    F32,
+    F16,
+    Q8,
+}

@@ -1,0 +1,135 @@
+//! Heads trained from scratch on a tiny model, by the command line.
+
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/tiny.rs"]
+mod tiny;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use command::Sandbox;
+use coppice::format::heads::{HeadKind, Heads};
+use serde_json::Value;
+use tiny::tiny_model;
+
+/// A model, and a folder of what it said.
+fn prepared(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
+    let model = tiny_model(sandbox);
+    let prompts = sandbox.path().join("p.txt");
+    let lines: Vec<String> = (0..80).map(|i| format!("{}", i * i * 7919)).collect();
+    std::fs::write(&prompts, lines.join("\n")).expect("writable");
+    let data = sandbox.path().join("data");
+    let paths = [&model, &prompts, &data].map(|path| path.to_string_lossy());
+    let mut args = vec!["train", "data", "-d", "cpu", "-m", &paths[0], "--prompts", &paths[1]];
+    args.extend(["-o", &paths[2], "--ctx", "128", "-n", "60", "--greedy-share", "1"]);
+    let made = sandbox.run(args);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    (model, data)
+}
+
+/// Words of a training into `out`.
+fn words(model: &Path, data: &Path, out: &Path, more: &[&str]) -> Vec<String> {
+    let paths = [model, data, out].map(|path| path.to_string_lossy().into_owned());
+    let mut words = vec!["train", "medusa", "-d", "cpu", "-m", &paths[0], "--data", &paths[1]];
+    words.extend(["-o", &paths[2], "--heads", "2", "--batch", "64", "--lr", "5e-3"]);
+    words.extend(["--held-out", "0.2", "--every", "20", "--precision", "f32"]);
+    words.extend(more);
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// Entries of a run's log.
+fn log(out: &Path) -> Vec<Value> {
+    let path = PathBuf::from(format!("{}.work", out.display())).join("log.jsonl");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn load(path: &Path) -> Heads {
+    Heads::load(path).expect("readable").1
+}
+
+#[test]
+fn loss_falls_and_heads_beat_untrained_ones() {
+    let sandbox = Sandbox::new();
+    let (model, data) = prepared(&sandbox);
+    for (kind, targets) in [("hydra", "soft"), ("medusa", "hard")] {
+        let out = sandbox.path().join(format!("{kind}.safetensors"));
+        let more = ["--kind", kind, "--targets", targets, "--epochs", "6"];
+        let run = sandbox.run(words(&model, &data, &out, &more));
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{}", run.stderr);
+        let entries = log(&out);
+        let losses: Vec<f64> = entries.iter().filter_map(|e| e["loss"][0].as_f64()).collect();
+        assert!(losses[losses.len() - 1] < 0.8 * losses[0], "{losses:?}");
+        let top1: Vec<f64> =
+            entries.iter().filter_map(|e| e["evaluation"]["heads"][0]["top1"].as_f64()).collect();
+        assert!(top1[top1.len() - 1] > top1[0] + 0.2, "{top1:?}");
+        let heads = load(&out);
+        let wanted = if kind == "hydra" { HeadKind::Sequential } else { HeadKind::Independent };
+        assert_eq!((heads.kind, heads.heads.len()), (wanted, 2));
+        heads.check(64, 258).expect("made for this model");
+        let record = heads.record;
+        assert_eq!(record.base_sha256.map(|hash| hash.len()), Some(64));
+        let first = f64::from(record.accuracy[0][0]);
+        assert!((first - top1[top1.len() - 1]).abs() < 1e-6, "of these heads");
+        let plot = sandbox.path().join(format!("{kind}.safetensors.work/loss.svg"));
+        let plot = std::fs::read_to_string(plot).expect("drawn");
+        assert!(plot.starts_with("<svg") && plot.contains("head 2"), "{plot}");
+    }
+}
+
+#[test]
+fn a_killed_run_ends_with_the_same_heads() {
+    let sandbox = Sandbox::new();
+    let (model, data) = prepared(&sandbox);
+    let (whole, parts) =
+        (sandbox.path().join("a.safetensors"), sandbox.path().join("b.safetensors"));
+    let more = ["--epochs", "8", "--threads", "1"];
+    let run = sandbox.run(words(&model, &data, &whole, &more));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let mut command = sandbox.command(words(&model, &data, &parts, &more));
+    let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
+    let start = Instant::now();
+    let evaluated = |entries: &[Value]| {
+        entries.iter().any(|e| e["evaluation"]["step"].as_u64().is_some_and(|step| step >= 20))
+    };
+    while !evaluated(&log(&parts)) && start.elapsed() < Duration::from_secs(120) {
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    let more = ["--epochs", "8", "--threads", "2"];
+    let run = sandbox.run(words(&model, &data, &parts, &more));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let (mut wanted, mut got) = (load(&whole), load(&parts));
+    // The record names the device, and with it its threads.
+    wanted.record.training = None;
+    got.record.training = None;
+    assert_eq!(got, wanted);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let (model, data) = prepared(&sandbox);
+    let out = sandbox.path().join("h.safetensors");
+    let refused = |more: &[&str], said: &str| {
+        let run = sandbox.run(words(&model, &data, &out, more));
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    };
+    refused(&["--all-tokens", "--targets", "hard"], "--targets soft");
+    refused(&["--epochs", "0"], "0 epochs");
+    refused(&["--warmup", "2"], "warm-up 2");
+    let run = sandbox.run(words(&model, &data, &out, &["--epochs", "1"]));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    refused(&["--epochs", "2"], "`epochs` was 1, now it is 2");
+    let run = sandbox.run(words(&model, &data, &out, &["--epochs", "2", "--restart"]));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let out_text = out.to_string_lossy().into_owned();
+    refused(&["--from", &out_text, "--kind", "medusa", "--restart"], "start from");
+}
