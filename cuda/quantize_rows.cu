@@ -1,0 +1,35 @@
+// quantize_rows: activations in blocks of 32 as signed bytes (src/quant/activations.rs), the first half
+// of a qmatmul with 8-bit activations.
+//
+// x [M, K] f32 (rows strided); codes [M, K] i8, scales [M, K / 32] f32 and products d * sum [M, K / 32, 2]
+// f32, of the first and second 16 elements.
+// Work: a warp per block of 32, a lane per element.
+// Must not change: max, d, inverse and code exactly as defined there, one rounding an operation.
+//
+// v1: one warp a block.
+#include "shared/base.cuh"
+
+// 2^-100: blocks below count as zero.
+#define TINY 7.888609052210118e-31f
+
+extern "C" __global__ void __launch_bounds__(128) quantize_rows(const Params p) {
+  const u32 blocks = p.k / 32u;
+  const u32 block = blockIdx.x * 4u + (threadIdx.x >> 5), lane = threadIdx.x & 31u, m = blockIdx.y;
+  if (block >= blocks) return;
+  const float x = p.x[(u64)m * p.x_stride + 32u * block + lane];
+  // fmaxf drops a NaN, as the definition asks.
+  const float max = warp_max(fabsf(x));
+  int code = 0;
+  float d = 0.0f;
+  if (!(max < TINY)) {
+    const float inverse = __fdiv_rn(127.0f, max);
+    d = __fdiv_rn(max, 127.0f);
+    code = x == x ? __float2int_rn(x * inverse) : 0;
+  }
+  int sum = code;
+  for (int s = 8; s > 0; s >>= 1) sum += __shfl_xor_sync(FULL_WARP, sum, s);
+  const u64 at = (u64)m * blocks + block;
+  p.codes[at * 32u + lane] = (i8)code;
+  if (lane == 0u) p.scales[at] = d;
+  if ((lane & 15u) == 0u) p.products[at * 2u + (lane >> 4)] = d * (float)sum;
+}

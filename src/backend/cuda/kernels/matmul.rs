@@ -1,0 +1,112 @@
+//! Ops on packed weights.
+
+use super::{Builder, Plan, part};
+use crate::{
+    ops::{Activations, Embed, QMatMul, Then, Weight},
+    quant::{BLOCK, Layout, QuantFormat, ROW_GROUP},
+};
+
+/// Value of the define `FORMAT`; `cuda/shared/formats.cuh` has the same list.
+fn format_define(format: QuantFormat) -> &'static str {
+    match format {
+        QuantFormat::F32 => "0",
+        QuantFormat::F16 => "1",
+        QuantFormat::BF16 => "2",
+        QuantFormat::Q8_0 => "3",
+        QuantFormat::Q4_0 => "4",
+        QuantFormat::Q4_1 => "5",
+        QuantFormat::Q5_0 => "6",
+        QuantFormat::Q5_1 => "7",
+        QuantFormat::Q2_K => "8",
+        QuantFormat::Q3_K => "9",
+        QuantFormat::Q4_K => "10",
+        QuantFormat::Q5_K => "11",
+        QuantFormat::Q6_K => "12",
+    }
+}
+
+/// The packed weight: address, planes, dimensions.
+fn weight(b: Builder, w: &Weight) -> Builder {
+    let Layout { format, n, k, codes, high, scales, supers, .. } = w.layout;
+    let offset = |plane: Option<crate::quant::Plane>| plane.map_or(0, |plane| plane.offset);
+    b.define("FORMAT", format_define(format))
+        .dense("w", &w.data)
+        .u64("w_codes", codes.offset)
+        .u64("w_high", offset(high))
+        .u64("w_scales", offset(scales))
+        .u64("w_supers", offset(supers))
+        .u32("n", n)
+        .u32("k", k)
+}
+
+pub(super) fn embed(op: &Embed) -> Result<Plan, String> {
+    weight(Builder::new("embed"), &op.table)
+        .rows("ids", "ids_stride", &op.ids)
+        .rows("out", "out_stride", &op.out)
+        .f32("scale", op.scale)
+        .only([op.ids.shape.dim(0), 1, 1], 128)
+}
+
+/// Result, bias and dimensions.
+fn result(b: Builder, op: &QMatMul) -> Builder {
+    let b = weight(b, &op.w)
+        .define_if(op.then == Then::Add, "ADD")
+        .define_if(op.bias.is_some(), "BIAS")
+        .rows("y", "y_stride", &op.y)
+        .u32("m", op.m());
+    match &op.bias {
+        Some(bias) => b.dense("bias", bias),
+        None => b,
+    }
+}
+
+pub(super) fn qmatmul(op: &QMatMul) -> Result<Plan, String> {
+    let float =
+        matches!(op.w.format(), QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16);
+    if op.m() == 0 {
+        return Ok(Plan::default());
+    }
+    match op.activations {
+        Activations::Q8 if !float => quantised(op),
+        Activations::F32 | Activations::Q8 => plain(op),
+    }
+}
+
+/// f32 rows: a block of four warps per 16 rows of the weight and some rows of x.
+fn plain(op: &QMatMul) -> Result<Plan, String> {
+    let columns = op.m().next_power_of_two().min(8);
+    result(Builder::new("qmatmul_f32"), op)
+        .define("COLUMNS", format!("{columns}u"))
+        .rows("x", "x_stride", &op.x)
+        .only([op.w.layout.groups(), op.m().div_ceil(columns), 1], 128)
+}
+
+/// 8-bit rows: their codes, then tensor cores.
+fn quantised(op: &QMatMul) -> Result<Plan, String> {
+    let (m, k) = (op.m(), op.w.layout.k);
+    let blocks = k / BLOCK;
+    let mut scratch_bytes = 0;
+    let codes = part(&mut scratch_bytes, m * k, 1);
+    let scales = part(&mut scratch_bytes, m * blocks, 4);
+    let products = part(&mut scratch_bytes, m * blocks * 2, 4);
+    let rows = |b: Builder| {
+        b.scratch("signed char*", "codes", codes)
+            .scratch("float*", "scales", scales)
+            .scratch("float*", "products", products)
+    };
+    let quantize = rows(Builder::new("quantize_rows"))
+        .rows("x", "x_stride", &op.x)
+        .u32("k", k)
+        .launch([blocks.div_ceil(4), m, 1], 128)?;
+    // tiles of 8 columns: more of them share a weight's fragment; more groups share the columns'
+    let tiles = m.div_ceil(8).next_power_of_two().min(8);
+    let groups = if tiles >= 4 { 4 } else { 1 };
+    let product = rows(result(Builder::new("qmatmul_s8"), op))
+        .define("TILES", format!("{tiles}u"))
+        .define("GROUPS", format!("{groups}u"))
+        .launch(
+            [op.w.layout.n.div_ceil(ROW_GROUP * groups), m.div_ceil(8 * tiles), 1],
+            128 * groups as u32,
+        )?;
+    Ok(Plan { launches: vec![quantize, product], scratch_bytes })
+}
