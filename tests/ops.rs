@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         trials.extend(adapter_trials(&label, open, &reference, &entries));
     }
     trials.extend(wgpu_trials(&reference, &entries));
+    trials.extend(cuda_trials(&reference, &entries));
     trials.extend(planted_faults(&reference));
     trials.push(Trial::test("[harness] expected failures", expected_failures));
     libtest_mimic::run(&args, trials).exit_code()
@@ -82,6 +83,24 @@ fn wgpu_trials(reference: &SharedBackend, entries: &Arc<Vec<Expected>>) -> Vec<T
 
 #[cfg(not(feature = "wgpu"))]
 fn wgpu_trials(_: &SharedBackend, _: &Arc<Vec<Expected>>) -> Vec<Trial> {
+    Vec::new()
+}
+
+/// All cases on the CUDA kernels run by the processor, or one failure that says that they cannot be.
+#[cfg(feature = "cuda")]
+fn cuda_trials(reference: &SharedBackend, entries: &Arc<Vec<Expected>>) -> Vec<Trial> {
+    if !support::cuda_host::available() {
+        return vec![Trial::test("[cuda on the processor] a C++ compiler exists", || {
+            Err("no C++ compiler: install g++ or clang, as `c++`".into())
+        })];
+    }
+    let device = support::cuda_host::open();
+    let open = Arc::new(move || Ok(Arc::clone(&device)));
+    adapter_trials("cuda on the processor", open, reference, entries)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_trials(_: &SharedBackend, _: &Arc<Vec<Expected>>) -> Vec<Trial> {
     Vec::new()
 }
 

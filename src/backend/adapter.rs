@@ -48,6 +48,8 @@ pub enum Tier {
     Subgroup,
     /// Packed 8-bit integer dot products.
     Dot8,
+    /// Matrix units.
+    Matrix,
 }
 
 impl Tier {
@@ -57,6 +59,7 @@ impl Tier {
             Self::Baseline => "baseline",
             Self::Subgroup => "subgroup",
             Self::Dot8 => "dot8",
+            Self::Matrix => "matrix",
         }
     }
 }

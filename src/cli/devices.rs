@@ -5,7 +5,10 @@ use std::{io::Write as _, process::ExitCode};
 use serde::Serialize;
 
 use super::low;
-use crate::{backend::AdapterReport, engine::list_adapters};
+use crate::{
+    backend::AdapterReport,
+    engine::{cuda_adapters, list_adapters},
+};
 
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -45,7 +48,7 @@ impl<'a> Entry<'a> {
 #[derive(Serialize)]
 struct Missing {
     api: &'static str,
-    reason: &'static str,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -57,14 +60,15 @@ struct Report<'a> {
 
 pub(super) fn main(args: &low::Devices) -> anyhow::Result<ExitCode> {
     let adapters = list_adapters(None)?;
-    let mut missing = vec![Missing { api: "cuda", reason: "this build has no CUDA backend" }];
+    let cuda = cuda_adapters().err().map(|reason| Missing { api: "cuda", reason });
+    let mut missing: Vec<Missing> = cuda.into_iter().collect();
     if !adapters.iter().any(|report| report.selector.starts_with("wgpu")) {
         let reason = if cfg!(feature = "wgpu") {
             "wgpu finds no adapter; install a Vulkan driver (Debian: mesa-vulkan-drivers)"
         } else {
             "this build lacks the feature `wgpu`"
         };
-        missing.push(Missing { api: "wgpu", reason });
+        missing.push(Missing { api: "wgpu", reason: reason.into() });
     }
     let mut stdout = std::io::stdout().lock();
     if args.json {

@@ -59,9 +59,10 @@ impl fmt::Display for DeviceSpec {
     }
 }
 
-/// All devices of this machine: the CPU paths, then wgpu's adapters, hardware first.
+/// All devices of this machine: the CPU paths, then CUDA's, then wgpu's adapters, hardware first.
 pub fn list_adapters(threads: Option<usize>) -> Result<Vec<AdapterReport>> {
     let mut all = vec![open_cpu(threads)?.adapter().clone(), Cpu::reference().adapter().clone()];
+    all.extend(cuda_adapters().unwrap_or_default());
     all.extend(wgpu_adapters());
     Ok(all)
 }
@@ -74,12 +75,13 @@ pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn B
     match spec {
         DeviceSpec::Cpu => open_cpu(threads),
         DeviceSpec::Reference => Ok(Arc::new(Cpu::reference())),
-        DeviceSpec::Cuda(_) => Err(missing(spec, "this build has no CUDA backend")),
+        DeviceSpec::Cuda(index) => open_cuda(spec, index.unwrap_or(0)),
         DeviceSpec::Wgpu(Some(index)) => open_wgpu(spec, index),
         DeviceSpec::Wgpu(None) => match first_hardware() {
             Some(index) => open_wgpu(spec, index),
             None => Err(missing(spec, &no_hardware())),
         },
+        DeviceSpec::Auto if cuda_adapters().is_ok() => open_cuda(spec, 0),
         DeviceSpec::Auto => match first_hardware() {
             Some(index) => open_wgpu(spec, index),
             None => open_cpu(threads),
@@ -161,6 +163,28 @@ fn open_wgpu(_: DeviceSpec, index: usize) -> Result<Arc<dyn Backend>> {
 #[cfg(not(feature = "wgpu"))]
 fn open_wgpu(spec: DeviceSpec, _: usize) -> Result<Arc<dyn Backend>> {
     Err(missing(spec, "this build lacks the feature `wgpu`"))
+}
+
+/// CUDA's devices, or why there are none.
+#[cfg(feature = "cuda")]
+pub fn cuda_adapters() -> std::result::Result<Vec<AdapterReport>, String> {
+    crate::backend::cuda::list()
+}
+
+/// CUDA's devices, or why there are none.
+#[cfg(not(feature = "cuda"))]
+pub fn cuda_adapters() -> std::result::Result<Vec<AdapterReport>, String> {
+    Err("this build lacks the feature `cuda`".into())
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(_: DeviceSpec, index: usize) -> Result<Arc<dyn Backend>> {
+    Ok(Arc::new(crate::backend::cuda::open(index)?))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(spec: DeviceSpec, _: usize) -> Result<Arc<dyn Backend>> {
+    Err(missing(spec, "this build lacks the feature `cuda`"))
 }
 
 #[cfg(test)]

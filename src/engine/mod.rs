@@ -16,7 +16,7 @@ mod score;
 mod timings;
 
 pub use batch::{Batch, Finished, Turn};
-pub use device::{DeviceSpec, list_adapters, open_device, open_variants};
+pub use device::{DeviceSpec, cuda_adapters, list_adapters, open_device, open_variants};
 pub use drafting::{DraftSources, vocabulary_id};
 pub use generate::{Event, Generation, Request, StopReason};
 pub use load::{Engine, LoadOptions};

@@ -1,5 +1,7 @@
 //! What integration tests share.
 
 pub mod adapters;
+#[cfg(feature = "cuda")]
+pub mod cuda_host;
 pub mod expected;
 pub mod faulty;

@@ -16,7 +16,10 @@ pub(super) fn format_define(format: KvFormat) -> u32 {
 }
 
 fn pages(mut b: Builder, cache: &KvLayer) -> Builder {
-    b = b.define("KV", format_define(cache.format)).view("k_pages", &cache.k).view("v_pages", &cache.v);
+    b = b
+        .define("KV", format_define(cache.format))
+        .view("k_pages", &cache.k)
+        .view("v_pages", &cache.v);
     if let (Some(k), Some(v)) = (&cache.k_scale, &cache.v_scale) {
         b = b.dense("k_scale", k).dense("v_scale", v);
     }

@@ -61,8 +61,7 @@ fn result(b: Builder, op: &QMatMul) -> Builder {
 }
 
 pub(super) fn qmatmul(op: &QMatMul) -> Result<Plan, String> {
-    let float =
-        matches!(op.w.format(), QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16);
+    let float = matches!(op.w.format(), QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16);
     if op.m() == 0 {
         return Ok(Plan::default());
     }

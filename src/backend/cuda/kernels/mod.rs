@@ -27,7 +27,8 @@ pub struct Unit {
 impl Unit {
     /// The struct that the kernel takes by value, as C.
     pub fn params(&self) -> String {
-        let fields: String = self.fields.iter().map(|(ty, name)| format!("  {ty} {name};\n")).collect();
+        let fields: String =
+            self.fields.iter().map(|(ty, name)| format!("  {ty} {name};\n")).collect();
         format!("struct Params {{\n{fields}}};\n")
     }
 
@@ -36,7 +37,11 @@ impl Unit {
         let defines: Vec<String> = self
             .defines
             .iter()
-            .map(|(name, value)| if value.is_empty() { (*name).into() } else { format!("{name}={value}") })
+            .map(
+                |(name, value)| {
+                    if value.is_empty() { (*name).into() } else { format!("{name}={value}") }
+                },
+            )
             .collect();
         format!("{}({})", self.stem, defines.join(", "))
     }
@@ -79,11 +84,16 @@ pub struct Launch {
 impl Launch {
     /// The bytes of `Params`. `address` gives where a view or, for `None`, the temporary memory
     /// begins.
-    pub fn bytes<E>(&self, mut address: impl FnMut(Option<&View>) -> Result<u64, E>) -> Result<Vec<u8>, E> {
+    pub fn bytes<E>(
+        &self,
+        mut address: impl FnMut(Option<&View>) -> Result<u64, E>,
+    ) -> Result<Vec<u8>, E> {
         let mut bytes = Vec::with_capacity(8 * self.values.len());
         for value in &self.values {
             match value {
-                Value::View(view) => bytes.extend((address(Some(view))? + view.offset).to_le_bytes()),
+                Value::View(view) => {
+                    bytes.extend((address(Some(view))? + view.offset).to_le_bytes())
+                }
                 Value::Scratch(offset) => bytes.extend((address(None)? + offset).to_le_bytes()),
                 Value::U64(value) => bytes.extend(value.to_le_bytes()),
                 Value::U32(value) => bytes.extend(value.to_le_bytes()),
@@ -123,6 +133,8 @@ pub fn plan(op: &Op) -> Result<Plan, String> {
         Op::TreeAttention(op) => attention::plan(op),
         Op::RowStats(op) => stats::row_stats(op),
         Op::TopK(op) => stats::top_k(op),
+        Op::SiluAdd(op) => pointwise::silu_add(op),
+        Op::BuildTree(_) | Op::GrowTree(_) | Op::VerifyTree(_) => Err("no CUDA kernel".into()),
     }
 }
 
@@ -206,7 +218,8 @@ impl Builder {
         if grid[0] > i32::MAX as usize || grid[1] > 65535 || grid[2] > 65535 {
             return Err(format!("{} needs a grid of {grid:?} blocks", self.stem));
         }
-        let (wide, narrow): (Vec<_>, Vec<_>) = self.arguments.into_iter().partition(|(.., v)| v.wide());
+        let (wide, narrow): (Vec<_>, Vec<_>) =
+            self.arguments.into_iter().partition(|(.., v)| v.wide());
         let (mut fields, mut values) = (Vec::new(), Vec::new());
         for (ty, name, value) in wide.into_iter().chain(narrow) {
             fields.push((ty, name));

@@ -3,7 +3,7 @@
 use super::{Builder, Plan};
 use crate::{
     backend::View,
-    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle},
+    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle, SiluAdd},
 };
 
 /// Threads of a block.
@@ -74,5 +74,14 @@ pub(super) fn add(op: &Add) -> Result<Plan, String> {
         .rows("x", "x_stride", &op.x)
         .rows("y", "y_stride", &op.y)
         .u32("c", op.y.shape.dim(1))
+        .only(grid, threads)
+}
+
+pub(super) fn silu_add(op: &SiluAdd) -> Result<Plan, String> {
+    let (grid, threads) = cover(&op.x);
+    Builder::new("silu_add")
+        .rows("y", "y_stride", &op.y)
+        .rows("x", "x_stride", &op.x)
+        .u32("d", op.x.shape.dim(1))
         .only(grid, threads)
 }

@@ -36,7 +36,6 @@ pub(super) fn top_k(op: &TopK) -> Result<Plan, String> {
             .u32("segments", segments)
             .u32("count", count)
     };
-    let launches =
-        vec![stage(1).launch([segments, m, 1], 256)?, stage(2).launch([1, m, 1], 256)?];
+    let launches = vec![stage(1).launch([segments, m, 1], 256)?, stage(2).launch([1, m, 1], 256)?];
     Ok(Plan { launches, scratch_bytes })
 }

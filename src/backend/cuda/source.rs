@@ -1,0 +1,49 @@
+//! The texts under `cuda/`, embedded.
+
+macro_rules! embedded {
+    ($($path:literal,)*) => {
+        /// All texts by their path under `cuda/`.
+        pub const FILES: &[(&str, &str)] = &[$(
+            ($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/cuda/", $path))),
+        )*];
+    };
+}
+
+embedded! {
+    "add.cu",
+    "add_rms_norm.cu",
+    "copy.cu",
+    "embed.cu",
+    "fill.cu",
+    "gate_mul.cu",
+    "gather_rows.cu",
+    "head_rms_norm.cu",
+    "kv_commit.cu",
+    "kv_write.cu",
+    "merge_attention.cu",
+    "qmatmul_f32.cu",
+    "qmatmul_s8.cu",
+    "quantize_rows.cu",
+    "rms_norm.cu",
+    "rope.cu",
+    "row_stats.cu",
+    "silu_add.cu",
+    "top_k.cu",
+    "tree_attention.cu",
+    "shared/base.cuh",
+    "shared/formats.cuh",
+    "shared/pages.cuh",
+    "shared/prim.cuh",
+    "shared/softmax.cuh",
+}
+
+/// Text of a file; the table holds every file that a plan names.
+pub fn text(path: &str) -> &'static str {
+    let file = FILES.iter().find(|(name, _)| *name == path);
+    file.unwrap_or_else(|| unreachable!("cuda/{path} is not embedded")).1
+}
+
+/// Texts that kernels include, by the path they name.
+pub fn headers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().copied().filter(|(path, _)| path.starts_with("shared/"))
+}
