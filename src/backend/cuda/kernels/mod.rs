@@ -10,6 +10,8 @@ mod matmul;
 mod norm;
 mod pointwise;
 mod stats;
+mod train;
+mod tree;
 
 use crate::{backend::View, dtype::DType, ops::Op};
 
@@ -134,7 +136,15 @@ pub fn plan(op: &Op) -> Result<Plan, String> {
         Op::RowStats(op) => stats::row_stats(op),
         Op::TopK(op) => stats::top_k(op),
         Op::SiluAdd(op) => pointwise::silu_add(op),
-        Op::BuildTree(_) | Op::GrowTree(_) | Op::VerifyTree(_) => Err("no CUDA kernel".into()),
+        Op::BuildTree(op) => tree::build(op),
+        Op::GrowTree(op) => tree::grow(op),
+        Op::VerifyTree(op) => tree::verify(op),
+        Op::MatMul(op) => train::mat_mul(op),
+        Op::SiluGrad(op) => train::silu_grad(op),
+        Op::ColumnSums(op) => train::column_sums(op),
+        Op::RowSquares(op) => train::row_squares(op),
+        Op::SoftmaxXent(op) => train::softmax_xent(op),
+        Op::AdamW(op) => train::adamw(op),
     }
 }
 

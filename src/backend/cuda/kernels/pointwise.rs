@@ -10,7 +10,7 @@ use crate::{
 const THREADS: usize = 256;
 
 /// Blocks for all elements of `[M, C]`, and threads of each.
-fn cover(view: &View) -> ([usize; 3], u32) {
+pub(super) fn cover(view: &View) -> ([usize; 3], u32) {
     ([view.shape.dim(1).div_ceil(THREADS), view.shape.dim(0), 1], THREADS as u32)
 }
 
