@@ -31,4 +31,4 @@ pub use case::{Build, Case, Expect, Handle, Rule, Tensor, Views};
 pub use cases::cases;
 pub use outcome::{Check, Failure, Outcome, Report};
 pub use random::Random;
-pub use run::{ROW_SWEEP, run, self_check};
+pub use run::{ROW_SWEEP, ops, run, self_check};

@@ -42,6 +42,13 @@ pub fn run(case: &Case, backend: &dyn Backend, reference: &dyn Backend) -> Outco
     }
 }
 
+/// The ops that a case records, over buffers of `backend`.
+pub fn ops(case: &Case, backend: &dyn Backend) -> BackendResult<Vec<Op>> {
+    let build = case.build(0);
+    let bench = Bench::new(backend, &build.tensors, Placement::Separate)?;
+    Ok(build.op.iter().chain(&build.same).flat_map(|record| record(&bench.views)).collect())
+}
+
 /// Compares the reference's result with the case's own naive implementation.
 pub fn self_check(case: &Case, reference: &dyn Backend) -> Outcome {
     let check = || -> Checked {

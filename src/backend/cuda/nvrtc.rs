@@ -15,6 +15,34 @@ use crate::backend::{BackendError, BackendResult};
 /// Machine code for one architecture.
 pub struct Cubin(pub Vec<u8>);
 
+/// What one kernel takes of a multiprocessor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Static shared memory of a block, in bytes.
+    pub shared_bytes: u32,
+    /// Bytes of registers that a thread writes to memory for want of room.
+    pub spill_bytes: u32,
+}
+
+impl Resources {
+    /// From the log of the assembler with `-v`.
+    fn read(log: &str) -> Option<Self> {
+        // the number before (or, for registers, after) a word
+        let before = |word: &str| -> Option<u32> {
+            let (head, _) = log.split_once(word)?;
+            head.split_whitespace().next_back()?.parse().ok()
+        };
+        let registers = log.split_once("Used ")?.1.split_whitespace().next()?.parse().ok()?;
+        Some(Self {
+            registers,
+            shared_bytes: before(" bytes smem").unwrap_or(0),
+            spill_bytes: before(" bytes spill stores")?,
+        })
+    }
+}
+
 /// Compiles kernels for an architecture, and keeps the results on disk.
 pub struct Compiler {
     /// Compute capability, such as 90 for 9.0.
@@ -77,14 +105,30 @@ impl Compiler {
     }
 
     fn compile(&self, unit: &Unit, text: &str) -> BackendResult<Vec<u8>> {
-        let fault = |message: String| fault(unit, &message);
-        let program = Program::new(unit.stem, text).map_err(fault)?;
+        let program = self.program(unit, text, &[])?;
+        program.cubin().map_err(|e| fault(unit, &format!("NVRTC gave no machine code: {e}")))
+    }
+
+    /// What a unit's kernel takes of a multiprocessor; compiles it anew.
+    ///
+    /// # Errors
+    /// [`BackendError::Shader`] with the compiler's words.
+    pub fn resources(&self, unit: &Unit) -> BackendResult<Resources> {
+        let program = self.program(unit, &text(unit), &["--ptxas-options=-v"])?;
+        let log = program.log();
+        Resources::read(&log).ok_or_else(|| {
+            fault(unit, &format!("the compiler's figures are not understood: {log}"))
+        })
+    }
+
+    fn program(&self, unit: &Unit, text: &str, more: &[&str]) -> BackendResult<Program> {
+        let program = Program::new(unit.stem, text).map_err(|message| fault(unit, &message))?;
         let mut options = vec![format!("--gpu-architecture=sm_{}", self.arch)];
-        options.extend(OPTIONS.iter().map(|&option| option.to_owned()));
+        options.extend(OPTIONS.iter().chain(more).map(|&option| option.to_owned()));
         // SAFETY: the program was created and is destroyed only when it is dropped.
         let compiled = unsafe { result::compile_program(program.handle, &options) };
-        compiled.map_err(|_| fault(program.log()))?;
-        program.cubin().map_err(|e| fault(format!("NVRTC gave no machine code: {e}")))
+        compiled.map_err(|_| fault(unit, &program.log()))?;
+        Ok(program)
     }
 }
 
@@ -195,5 +239,38 @@ impl Drop for Program {
     fn drop(&mut self) {
         // SAFETY: created in `new` and destroyed once. Nothing could be done about a failure.
         let _ = unsafe { result::destroy_program(self.handle) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_the_assembler_are_read() {
+        let log = "ptxas info    : 0 bytes gmem\nptxas info    : Compiling entry function 'x' for 'sm_90'\n\
+                   ptxas         .     8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads\n\
+                   ptxas info    : Used 102 registers, used 1 barriers, 49152 bytes smem\n";
+        let wanted = Resources { registers: 102, shared_bytes: 49152, spill_bytes: 4 };
+        assert_eq!(Resources::read(log), Some(wanted));
+        assert_eq!(Resources::read("nothing"), None);
+    }
+
+    #[test]
+    fn images_cut_short_are_not_whole() {
+        let mut image = vec![0u8; 64 + 2 * 64];
+        image[0x28] = 64;
+        (image[0x3a], image[0x3c]) = (64, 2);
+        assert!(whole(&image));
+        assert!(!whole(&image[..image.len() - 1]) && !whole(&image[..32]) && !whole(&[]));
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let mut unit = Unit::default();
+        unit.stem = "rope";
+        let log = "1 warning\ncuda/shared/base.cuh(12): error: identifier \"x\" is undefined\n";
+        let text = fault(&unit, log).to_string();
+        assert!(text.starts_with("shader shared/base.cuh:12: rope()"), "{text}");
     }
 }

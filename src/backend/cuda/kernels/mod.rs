@@ -16,7 +16,7 @@ mod tree;
 use crate::{backend::View, dtype::DType, ops::Op};
 
 /// What one compilation makes: a kernel text, with defines and the type of its parameters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Unit {
     /// Name of the text `cuda/<stem>.cu` and of the kernel in it.
     pub stem: &'static str,

@@ -1,0 +1,124 @@
+//! Every CUDA kernel compiles for every architecture, without a GPU: NVRTC is a library of its own.
+//!
+//! The kernels are those of the op table, and the matrix products of all numbers of rows. Registers,
+//! shared memory and spills of each go to `cuda-kernels.md` in the tests' temporary folder. Without
+//! NVRTC the test fails, unless `ALLOW_NO_NVRTC=1`; `tests/run` fetches it.
+#![cfg(feature = "cuda")]
+
+use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path};
+
+use coppice::{
+    backend::{
+        cpu::Cpu,
+        cuda::{
+            kernels::{self, Unit},
+            library,
+            nvrtc::Compiler,
+            source,
+        },
+    },
+    check,
+    ops::{Op, QMatMul},
+};
+
+/// Turing, Ampere, Hopper.
+const ARCHITECTURES: [u32; 3] = [75, 80, 90];
+
+/// Kernels that may spill, with the reason.
+const MAY_SPILL: &[(&str, &str)] = &[];
+
+/// The op with fewer rows, for every variant of a kernel that depends on them.
+fn narrower(op: &Op) -> Vec<Op> {
+    let Op::QMatMul(op) = op else { return Vec::new() };
+    let rows = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|&m| m < op.m());
+    rows.map(|m| {
+        let cut =
+            |view: &coppice::backend::View| view.rows(0, m).expect("fewer rows than there are");
+        QMatMul { x: cut(&op.x), y: cut(&op.y), ..op.clone() }.into()
+    })
+    .collect()
+}
+
+fn units() -> BTreeSet<Unit> {
+    let device = Cpu::reference();
+    let mut units = BTreeSet::new();
+    for case in check::cases() {
+        let ops = check::ops(&case, &device).expect("the reference has memory");
+        for op in ops.iter().flat_map(narrower).chain(ops.iter().cloned()) {
+            let plan = kernels::plan(&op).expect("every op has a CUDA kernel");
+            units.extend(plan.launches.into_iter().map(|launch| launch.unit));
+        }
+    }
+    units
+}
+
+#[test]
+fn every_text_is_used() {
+    let used: BTreeSet<String> = units().iter().map(|unit| format!("{}.cu", unit.stem)).collect();
+    let all: BTreeSet<String> = source::FILES
+        .iter()
+        .map(|(path, _)| (*path).to_owned())
+        .filter(|p| p.ends_with(".cu"))
+        .collect();
+    assert_eq!(used, all);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
+    let on_disk = |folder: &Path, prefix: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).expect("the folder is there");
+        let names = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names
+            .filter(|n| n.ends_with(".cu") || n.ends_with(".cuh"))
+            .map(|n| format!("{prefix}{n}"))
+            .collect()
+    };
+    let mut files = on_disk(&folder, "");
+    files.extend(on_disk(&folder.join("shared"), "shared/"));
+    let embedded: BTreeSet<String> =
+        source::FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(files, embedded, "files under cuda/ and the table in source.rs");
+}
+
+#[test]
+fn every_kernel_compiles_for_every_architecture() {
+    if let Err(reason) = library::nvrtc() {
+        let allowed = env::var_os("ALLOW_NO_NVRTC").is_some_and(|v| v == "1");
+        assert!(allowed, "{reason}; or set ALLOW_NO_NVRTC=1");
+        return;
+    }
+    let mut report = String::from(
+        "| kernel | architecture | registers | shared bytes | spilled bytes |\n|---|---|---:|---:|---:|\n",
+    );
+    let mut faults = Vec::new();
+    let units = units();
+    for arch in ARCHITECTURES {
+        let compiler = Compiler::new(arch, None).expect("NVRTC is there");
+        for unit in &units {
+            let resources = match compiler.resources(unit) {
+                Ok(resources) => resources,
+                Err(error) => {
+                    faults.push(format!("sm_{arch}: {error}"));
+                    continue;
+                }
+            };
+            let name = unit.name();
+            writeln!(
+                report,
+                "| {name} | sm_{arch} | {} | {} | {} |",
+                resources.registers, resources.shared_bytes, resources.spill_bytes
+            )
+            .expect("a string takes everything");
+            let excused = MAY_SPILL.iter().any(|(stem, _)| *stem == unit.stem);
+            if resources.spill_bytes > 0 && !excused {
+                faults.push(format!("sm_{arch}: {name} spills {} bytes", resources.spill_bytes));
+            }
+            if resources.shared_bytes > 48 << 10 {
+                faults
+                    .push(format!("sm_{arch}: {name} has {} bytes shared", resources.shared_bytes));
+            }
+        }
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels.md");
+    fs::write(&path, report).expect("the temporary folder can be written");
+    println!("{} kernels for {ARCHITECTURES:?}: {}", units.len(), path.display());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
