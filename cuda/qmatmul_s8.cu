@@ -1,7 +1,7 @@
-// qmatmul with 8-bit rows: y[m, n] = sum_b (a d sum_i c_i x_i + (o - a CENTRE) d sum_i x_i) + bias[n],
+// qmatmul with rows of 8-bit or (WIDE) 15-bit codes: y[m, n] = sum_b (a d sum_i c_i x_i + (o - a CENTRE) d sum_i x_i) + bias[n],
 // over blocks b of 32 with integer sums that are exact.
 //
-// w [N, K] packed, codes [M, K] i8, scales [M, K / 32] f32, products [M, K / 32, 2] f32 (quantize_rows);
+// w [N, K] packed, codes [M, K] i8 (WIDE: high bytes, lows [M, K] the low ones), scales [M, K / 32] f32, products [M, K / 32, 2] f32 (quantize_rows);
 // y [M, N] f32 (rows strided), bias [N] f32.
 // Work: weights are the 16-row side of the tensor-core tile, columns m its 8-column side. A block has
 // SLICES x GROUPS warps; warp (g, s) owns one group of 16 rows n, TILES tiles of 8 columns, and the
@@ -51,6 +51,19 @@ extern "C" __global__ void __launch_bounds__(32 * SLICES * GROUPS) qmatmul_s8(co
       mma_s8_half(second, a + 2, fragment[1]);
 #else
       mma_s8(whole, a, fragment);
+#endif
+#ifdef WIDE
+      // the low bytes on top of 128 times the high ones: no sum of 32 products leaves 32 bits
+      const u32* y = (const u32*)(p.lows + ((u64)column * w.blocks + b) * 32u);
+      const u32 lows[2] = {y[q], y[q + 4u]};
+      for (u32 i = 0; i < 4u; i++) whole[i] *= 128;
+#if HALF_SCALES
+      for (u32 i = 0; i < 4u; i++) second[i] *= 128;
+      mma_s8_half(whole, a, lows[0]);
+      mma_s8_half(second, a + 2, lows[1]);
+#else
+      mma_s8(whole, a, lows);
+#endif
 #endif
       for (u32 i = 0; i < 4u; i++) {
         const u32 r = i >> 1, at = min(first + t * 8u + 2u * q + (i & 1u), p.m - 1u) * w.blocks + b;

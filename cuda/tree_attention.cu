@@ -29,7 +29,7 @@ static __device__ __forceinline__ void clear(Sums& sums) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(128) tree_attention(const Params p) {
+extern "C" __global__ void __launch_bounds__(128, D > 128u ? 2 : 4) tree_attention(const Params p) {
   __shared__ u32 slots[4][CHUNK];
   __shared__ float weights[4][HEADS][CHUNK];
   __shared__ float queries[4][HEADS][D];
@@ -76,6 +76,7 @@ extern "C" __global__ void __launch_bounds__(128) tree_attention(const Params p)
         for (u32 h = 0; h < HEADS; h++) scores[h][half] = slot == SKIP ? NEG_INF : 0.0f;
         if (slot == SKIP) continue;
         const u64 row = (u64)slot * p.g + g;
+#pragma unroll 4
         for (u32 i = 0; i < D; i += 2u) {
           float a, b;
           two_of(p.k_pages, K_SCALES, row, i, a, b);
@@ -99,6 +100,7 @@ extern "C" __global__ void __launch_bounds__(128) tree_attention(const Params p)
         }
       }
       __syncwarp();
+#pragma unroll 2
       for (u32 i = 0; i < CHUNK; i++) {
         const u32 slot = slots[warp][i];
         if (slot == SKIP) continue;

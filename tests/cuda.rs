@@ -21,8 +21,11 @@ use coppice::{
     ops::{Op, QMatMul},
 };
 
-/// Kernels that may spill, with the reason.
-const MAY_SPILL: &[(&str, &str)] = &[];
+/// Beginnings of names of kernels that may spill, with the reason.
+const MAY_SPILL: &[(&str, &str)] = &[(
+    "qmatmul_s8(FORMAT=8, TILES=8",
+    "Q2_K holds two scales and two minima a block beside 32 sums: two registers too many on sm_90",
+)];
 
 /// The op with fewer rows, for every variant of a kernel that depends on them.
 fn narrower(op: &Op) -> Vec<Op> {
@@ -99,7 +102,7 @@ fn compile_all(arch: u32) {
         };
         writeln!(report, "| {name} | {registers} | {shared_bytes} | {spill_bytes} |")
             .expect("a string takes everything");
-        if spill_bytes > 0 && !MAY_SPILL.iter().any(|(stem, _)| *stem == unit.stem) {
+        if spill_bytes > 0 && !MAY_SPILL.iter().any(|(start, _)| name.starts_with(start)) {
             faults.push(format!("{name} spills {spill_bytes} bytes"));
         }
         if shared_bytes > 48 << 10 {
