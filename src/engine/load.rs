@@ -29,7 +29,7 @@ pub struct LoadOptions {
     pub device: DeviceSpec,
     /// Threads of the CPU device; all cores if absent.
     pub threads: Option<usize>,
-    /// Precision of activations; [`Precision::MIXED`] on the fast CPU path and f32 elsewhere if
+    /// Precision of activations; [`Precision::MIXED`] on the fast CPU path and CUDA, f32 elsewhere if
     /// absent.
     pub precision: Option<Precision>,
     /// Format in which weights stored as floats are held; as stored if absent.
@@ -248,7 +248,9 @@ pub(super) enum LastRow {
 pub(super) fn precision(options: &LoadOptions, backend: &Arc<dyn Backend>) -> Precision {
     let adapter = backend.adapter();
     let fast_cpu = adapter.kind == AdapterKind::Cpu && adapter.selector != "reference";
-    let usual = if fast_cpu { Precision::MIXED } else { Activations::F32.into() };
+    // both multiply integers faster than floats
+    let usual =
+        if fast_cpu || adapter.api == "cuda" { Precision::MIXED } else { Activations::F32.into() };
     options.precision.unwrap_or(usual)
 }
 

@@ -66,8 +66,9 @@ pub(super) fn qmatmul(op: &QMatMul) -> Result<Plan, String> {
         return Ok(Plan::default());
     }
     match op.activations {
-        Activations::Q8 if !float => quantised(op),
-        Activations::F32 | Activations::Q8 => plain(op),
+        Activations::Q8 if !float => quantised(op, false),
+        Activations::Q15 if !float => quantised(op, true),
+        Activations::F32 | Activations::Q8 | Activations::Q15 => plain(op),
     }
 }
 
@@ -80,16 +81,19 @@ fn plain(op: &QMatMul) -> Result<Plan, String> {
         .only([op.w.layout.groups(), op.m().div_ceil(columns), 1], 128)
 }
 
-/// 8-bit rows: their codes, then tensor cores.
-fn quantised(op: &QMatMul) -> Result<Plan, String> {
+/// 8-bit or, `wide`, 15-bit rows: their codes, then tensor cores.
+fn quantised(op: &QMatMul, wide: bool) -> Result<Plan, String> {
     let (m, k) = (op.m(), op.w.layout.k);
     let blocks = k / BLOCK;
     let mut scratch_bytes = 0;
     let codes = part(&mut scratch_bytes, m * k, 1);
+    let lows = part(&mut scratch_bytes, if wide { m * k } else { 0 }, 1);
     let scales = part(&mut scratch_bytes, m * blocks, 4);
     let products = part(&mut scratch_bytes, m * blocks * 2, 4);
     let rows = |b: Builder| {
-        b.scratch("signed char*", "codes", codes)
+        b.define_if(wide, "WIDE")
+            .scratch("signed char*", "codes", codes)
+            .scratch("signed char*", "lows", lows)
             .scratch("float*", "scales", scales)
             .scratch("float*", "products", products)
     };
@@ -99,7 +103,7 @@ fn quantised(op: &QMatMul) -> Result<Plan, String> {
         .launch([blocks.div_ceil(4), m, 1], 128)?;
     // tiles of 8 columns: more of them share a weight's fragment; more groups share the columns'
     let tiles = m.div_ceil(8).next_power_of_two().min(8);
-    let groups = if tiles >= 4 { 2 } else { 1 };
+    let groups = if tiles >= 4 { 4 } else { 1 };
     let product = rows(result(Builder::new("qmatmul_s8"), op))
         .define("TILES", format!("{tiles}u"))
         .define("GROUPS", format!("{groups}u"))
