@@ -3,6 +3,7 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -10,11 +11,12 @@ use super::{low, progress::DownloadBar, term::Term};
 use crate::{
     engine::{DeviceSpec, DraftSources, Engine, LoadOptions},
     error::{Error, Result},
+    format::heads::Heads,
     hub::{self, Network, Source},
     model::Precision,
     ops::{Activations, KvFormat},
     sample::SamplerParams,
-    spec::{Method, Speculation},
+    spec::{Method, Speculation, TreeChoice, TreeTemplate},
 };
 
 /// Path of a model, pulled if need be.
@@ -60,17 +62,43 @@ pub(super) fn speculation(
         documents: given.documents.iter().map(|file| text_of(file)).collect::<Result<_>>()?,
         datastore: given.datastore.clone(),
         model: draft_model.map(|name| model_path(name, model.offline, term)).transpose()?,
+        heads: match &given.heads {
+            Some(path) => Some(Arc::new(Heads::load(path)?.1)),
+            None => None,
+        },
+        heads_format: None,
+        // Without a home folder each process measures for itself.
+        curves: hub::models_dir().ok().map(|models| models.with_file_name("curves")),
     };
+    let rounds = &spec.rounds;
+    let tree = match (rounds.tree.as_str(), rounds.tree.parse()) {
+        ("auto", _) => TreeChoice::Auto,
+        (_, Ok(nodes)) => TreeChoice::Nodes(nodes),
+        (file, Err(_)) => TreeChoice::Shape(TreeTemplate::read_choices(Path::new(file))?),
+    };
+    let speculation = Speculation {
+        // Plain decoding keeps to its own text whatever is asked of the others.
+        accept: match method {
+            Method::Plain => None,
+            _ => rounds.accept.as_deref().map(str::parse).transpose()?,
+        },
+        tree,
+        grow: rounds.grow,
+        gate: !rounds.no_gate,
+        ..Speculation::by(method)
+    };
+    speculation.check()?;
     for note in engine.draft_by(method, &sources, &load_options(model, device)?)? {
         term.note(&format!("coppice: {note}"));
     }
-    Ok(Speculation::by(method))
+    Ok(speculation)
 }
 
 /// The method of a word on the command line.
 pub(super) fn method(spec: low::Spec) -> Method {
     match spec {
         low::Spec::Plain => Method::Plain,
+        low::Spec::Medusa => Method::Medusa,
         low::Spec::Lookup => Method::Lookup,
         low::Spec::Rest => Method::Rest,
         low::Spec::Draft => Method::Draft,

@@ -199,6 +199,28 @@ pub struct Speculation {
     #[command(flatten)]
     #[serde(flatten)]
     pub drafting: Drafting,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rounds: Rounds,
+}
+
+/// What rounds look like, and what they keep.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Speculation")]
+pub struct Rounds {
+    /// Trees of heads: nodes with the root, `auto` for what pays most here, or a file of choices
+    #[arg(long, value_name = "TREE", default_value = "auto")]
+    pub tree: String,
+    /// Let heads place the nodes of a tree where they are confident in each round
+    #[arg(long)]
+    pub grow: bool,
+    /// Rule of acceptance: greedy, seeded, typical or residual [default: the cheapest that gives
+    /// the text of plain decoding]
+    #[arg(long, value_name = "RULE")]
+    pub accept: Option<String>,
+    /// Speculate even where it is slower than plain decoding
+    #[arg(long)]
+    pub no_gate: bool,
 }
 
 /// What there is to draft from.
@@ -214,6 +236,9 @@ pub struct Drafting {
     /// Smaller model with the same vocabulary, named as for --model, for `draft` and `auto`
     #[arg(long, value_name = "MODEL")]
     pub draft_model: Option<String>,
+    /// Draft heads of the model, for `medusa` and `auto`
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
 }
 
 impl Drafting {
@@ -226,6 +251,7 @@ impl Drafting {
         }
         of.datastore = of.datastore.filter(|_| mixes || spec == Spec::Rest);
         of.draft_model = of.draft_model.filter(|_| mixes || spec == Spec::Draft);
+        of.heads = of.heads.filter(|_| mixes || spec == Spec::Medusa);
         of
     }
 }
@@ -236,6 +262,8 @@ impl Drafting {
 pub enum Spec {
     /// One token a step.
     Plain,
+    /// Trees that --heads fill.
+    Medusa,
     /// Repeats of prompt, answer and --documents.
     Lookup,
     /// Retrieval from --datastore.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::low::{Device, Drafting, Model, Spec};
+use super::low::{Device, Drafting, Model, Rounds, Spec};
 
 /// `coppice trace`.
 #[derive(Args, Debug, Serialize)]
@@ -127,6 +127,9 @@ pub struct BenchSpec {
     #[command(flatten)]
     #[serde(flatten)]
     pub drafting: Drafting,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rounds: Rounds,
     #[command(flatten)]
     #[serde(flatten)]
     pub model: Model,

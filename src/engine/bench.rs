@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Ids spread over the vocabulary, the same each time.
-    fn filler(&self, n: usize) -> Vec<u32> {
+    pub(super) fn filler(&self, n: usize) -> Vec<u32> {
         let vocab = self.vocab() as u64;
         (0..n as u64).map(|i| ((i * 7919 + 31) % vocab) as u32).collect()
     }

@@ -4,21 +4,22 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Engine, LoadOptions, load};
+use super::{Engine, LoadOptions, curve::costs, load};
 use crate::{
     error::{Error, Result},
-    format::ModelSource,
+    format::{ModelSource, heads::Heads},
     model::{MAX_TREE_ROWS, Model, ModelOptions},
+    quant::QuantFormat,
     spec::{
-        Auto, DraftModel, DraftModelOptions, Lookup, LookupOptions, Method, Proposer, Rest,
-        RestOptions, RoundCosts, compare_vocabularies,
+        Auto, DraftModel, DraftModelOptions, Lookup, LookupOptions, Medusa, Method, Proposer, Rest,
+        RestOptions, compare_vocabularies,
         datastore::{Datastore, VocabularyId},
     },
     text::{AddSpecial, ParseSpecial, Tokenizer},
 };
 
 /// What there is to draft from besides the context.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DraftSources {
     /// Texts that answers may quote.
     pub documents: Vec<String>,
@@ -26,6 +27,12 @@ pub struct DraftSources {
     pub datastore: Option<PathBuf>,
     /// File or folder of a smaller model.
     pub model: Option<PathBuf>,
+    /// Heads of the model itself.
+    pub heads: Option<Arc<Heads>>,
+    /// Format in which their matrices are held; q8_0 if absent.
+    pub heads_format: Option<QuantFormat>,
+    /// Folder where what rounds take on a device is kept; measured anew each time if absent.
+    pub curves: Option<PathBuf>,
 }
 
 impl DraftSources {
@@ -36,6 +43,7 @@ impl DraftSources {
             (Source::Documents, !self.documents.is_empty()),
             (Source::Datastore, self.datastore.is_some()),
             (Source::Model, self.model.is_some()),
+            (Source::Heads, self.heads.is_some()),
         ];
         let name = method.name();
         for (source, is_given) in given {
@@ -63,6 +71,7 @@ enum Source {
     Documents,
     Datastore,
     Model,
+    Heads,
 }
 
 impl Source {
@@ -71,6 +80,7 @@ impl Source {
             Self::Documents => "--documents",
             Self::Datastore => "--datastore",
             Self::Model => "--draft-model",
+            Self::Heads => "--heads",
         }
     }
 
@@ -79,6 +89,7 @@ impl Source {
             Self::Documents => &[Method::Lookup, Method::Auto],
             Self::Datastore => &[Method::Rest, Method::Auto],
             Self::Model => &[Method::Draft, Method::Auto],
+            Self::Heads => &[Method::Medusa, Method::Auto],
         }
     }
 
@@ -87,6 +98,7 @@ impl Source {
             Self::Documents => None,
             Self::Datastore => Some(Method::Rest),
             Self::Model => Some(Method::Draft),
+            Self::Heads => Some(Method::Medusa),
         }
     }
 
@@ -95,20 +107,20 @@ impl Source {
             Self::Documents => None,
             Self::Datastore => Some("make one with `coppice datastore build -o FILE TEXT...`"),
             Self::Model => Some("name a smaller model with the same vocabulary"),
+            Self::Heads => Some("train some with `coppice train medusa`"),
         }
     }
 }
 
 impl Engine {
     /// Makes the proposer of a method from what there is and sets it; of [`Method::Auto`] one that
-    /// mixes lookup, the datastore if one is given, and the smaller model if one is. Plain decoding
+    /// mixes lookup, the datastore if one is given, and the heads or else the smaller model if one is. Plain decoding
     /// needs none. Gives what the user may want to know.
     ///
     /// # Errors
     /// A source that the method needs and that is not given, or is given and not used
     /// ([`Error::Invalid`]); a datastore or model of another vocabulary, naming the first
-    /// difference; what opening them reports; [`Method::Medusa`], which drafts from heads and not
-    /// from sources.
+    /// difference; heads of another width or vocabulary; what opening them reports.
     pub fn draft_by(
         &mut self,
         method: Method,
@@ -117,11 +129,12 @@ impl Engine {
     ) -> Result<Vec<String>> {
         sources.check(method)?;
         let mut notes = Vec::new();
-        let proposer: Box<dyn Proposer> = match method {
+        if let Some(heads) = &sources.heads {
+            self.load_heads(heads, sources.heads_format.unwrap_or(QuantFormat::Q8_0))?;
+        }
+        let mut proposer: Box<dyn Proposer> = match method {
             Method::Plain => return Ok(notes),
-            Method::Medusa => {
-                return Err(Error::invalid("--spec medusa drafts from heads, not from sources"));
-            }
+            Method::Medusa => self.medusa(sources)?,
             Method::Lookup => self.lookup(sources)?,
             Method::Rest => self.rest(sources)?,
             Method::Draft => self.draft_model(sources, options, &mut notes)?,
@@ -131,21 +144,36 @@ impl Engine {
                     retrieval.push(self.rest(sources)?);
                 }
                 let auto = Auto::new(retrieval);
-                match sources.model {
-                    Some(_) => Box::new(auto.with(self.draft_model(sources, options, &mut notes)?)),
-                    None => Box::new(auto),
+                match (&sources.heads, &sources.model) {
+                    (Some(_), _) => Box::new(auto.with(self.medusa(sources)?)),
+                    (None, Some(_)) => {
+                        Box::new(auto.with(self.draft_model(sources, options, &mut notes)?))
+                    }
+                    (None, None) => Box::new(auto),
                 }
             }
         };
+        proposer.set_costs(&costs(self.curve(sources.curves.as_deref())?)?);
         self.set_proposer(proposer);
         Ok(notes)
     }
 
-    /// Tells all proposers what rounds cost on this device.
-    pub fn set_round_costs(&mut self, costs: &RoundCosts) {
-        for proposer in self.proposers.values_mut() {
-            proposer.set_costs(costs);
+    /// Gives the model heads, unless they are those it has.
+    fn load_heads(&mut self, heads: &Arc<Heads>, format: QuantFormat) -> Result<()> {
+        let same = |(has, of): &(Arc<Heads>, QuantFormat)| Arc::ptr_eq(has, heads) && *of == format;
+        if !self.heads.as_ref().is_some_and(same) {
+            let source = ModelSource::open(&self.path)?;
+            self.model.load_heads(&source, heads, format)?;
+            self.heads = Some((heads.clone(), format));
         }
+        Ok(())
+    }
+
+    fn medusa(&mut self, sources: &DraftSources) -> Result<Box<dyn Proposer>> {
+        let heads = sources.heads.as_ref().expect("checked before");
+        let curve = self.curve(sources.curves.as_deref())?.clone();
+        let medusa = Medusa::new(heads.heads.len(), &heads.record.accuracy, curve);
+        Ok(Box::new(medusa))
     }
 
     fn lookup(&self, sources: &DraftSources) -> Result<Box<dyn Proposer>> {

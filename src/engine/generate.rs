@@ -10,7 +10,10 @@ use super::{Engine, Timings, emitter::Emitter, timings::Counts};
 use crate::{
     error::{Error, Result},
     sample::{Sampler, SamplerParams},
-    spec::{AcceptRule, Driver, Method, Proposer, RoundOutcome, RoundStart, Speculation, Target},
+    spec::{
+        AcceptRule, Drafting, Driver, Method, Proposer, RoundOutcome, RoundStart, Speculation,
+        Target, policy::Gate,
+    },
 };
 
 /// What to generate.
@@ -90,24 +93,30 @@ impl Engine {
         cancel: &AtomicBool,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Generation> {
-        let started = Instant::now();
         self.check(request)?;
         let sampler = Sampler::new(request.sampler.clone())?;
         let rule = request.spec.accept.unwrap_or_else(|| AcceptRule::lossless_for(&sampler));
+        rule.check(sampler.params())?;
         let cached = self.reuse_prefix(&request.prompt)?;
         let context = self.context();
-        let proposer = match request.spec.method {
-            Method::Plain => None,
-            method => self.proposers.get_mut(&method),
+        let started = Instant::now();
+        let method = request.spec.method;
+        if let Some(proposer) = self.proposers.get_mut(&method) {
+            proposer.set_tree(&request.spec.tree);
+        }
+        let plain_ms = self.curve.as_ref().map(|curve| curve.plain_ms());
+        let gate = match request.spec.gate {
+            true => Some(self.gates.entry(method).or_insert_with(|| Gate::new(plain_ms))),
+            false => None,
         };
-        let mut driver = Driver::new(
-            // Shortens the lifetime of the trait object, which a match does not do by itself.
-            proposer.map(|proposer| &mut **proposer as &mut dyn Proposer),
-            sampler,
-            rule,
-            request.spec.max_nodes,
-            &request.prompt,
-        )?;
+        let proposer = self.proposers.get_mut(&method).filter(|_| method != Method::Plain);
+        let drafting = proposer.map(|proposer| Drafting {
+            proposer: &mut **proposer as &mut dyn Proposer,
+            gate,
+            max_nodes: request.spec.max_nodes,
+            grow: request.spec.grow,
+        });
+        let mut driver = Driver::new(drafting, sampler, rule, &request.prompt)?;
         let mut target = Target { model: &mut self.model, sequence: &mut self.sequence };
         let rest = &request.prompt[cached..];
         let row = target.model.prefill(target.sequence, rest, driver.wants_of_prompt(), cancel)?;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -10,12 +10,15 @@ use super::{DeviceSpec, open_device};
 use crate::{
     backend::{AdapterKind, AdapterReport, Backend, MemoryUse, Stats},
     error::{Error, Result},
-    format::ModelSource,
+    format::{ModelSource, heads::Heads},
     kv::Sequence,
     model::{MAX_TREE_ROWS, Model, ModelOptions, Precision, RowStat, StepOutput, Want},
     ops::{Activations, KvFormat},
     quant::QuantFormat,
-    spec::{Method, Proposer},
+    spec::{
+        Method, Proposer,
+        policy::{Gate, VerifyCurve},
+    },
     text::{ChatTemplate, Tokenizer},
 };
 
@@ -45,13 +48,23 @@ pub struct LoadOptions {
 /// A model on a device, with its tokenizer and one sequence.
 pub struct Engine {
     name: String,
+    /// File or folder of the model.
+    pub(super) path: PathBuf,
     backend: Arc<dyn Backend>,
     pub(super) model: Model,
     pub(super) sequence: Sequence,
     pub(super) tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     pub(super) context: usize,
+    /// How the model is held.
+    pub(super) options: ModelOptions,
+    /// Threads of a CPU device, 0 elsewhere.
+    pub(super) threads: usize,
+    /// The heads of the model, and the format in which they are held.
+    pub(super) heads: Option<(Arc<Heads>, QuantFormat)>,
     pub(super) proposers: BTreeMap<Method, Box<dyn Proposer>>,
+    pub(super) gates: BTreeMap<Method, Gate>,
+    pub(super) curve: Option<VerifyCurve>,
 }
 
 impl Engine {
@@ -98,9 +111,26 @@ impl Engine {
         let name = path
             .file_name()
             .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        let proposers = BTreeMap::new();
-        let tokenizer = Arc::new(tokenizer);
-        Ok(Self { name, backend, model, sequence, tokenizer, template, context, proposers })
+        let threads = match backend.adapter().kind {
+            AdapterKind::Cpu => options.threads.unwrap_or_else(rayon::current_num_threads),
+            _ => 0,
+        };
+        Ok(Self {
+            name,
+            path: path.into(),
+            backend,
+            model,
+            sequence,
+            tokenizer: Arc::new(tokenizer),
+            template,
+            context,
+            options: model_options,
+            threads,
+            heads: None,
+            proposers: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            curve: None,
+        })
     }
 
     /// Gives the engine somebody to draft; takes the place of an earlier one of the same method.

@@ -6,6 +6,7 @@
 
 mod batch;
 mod bench;
+mod curve;
 mod device;
 mod drafting;
 mod emitter;

@@ -1,5 +1,7 @@
 //! A sequence: token ids and the pages that hold their keys and values.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{KvError, Move, Page, PagePool};
 
 /// Committed token ids and their pages.
@@ -8,6 +10,7 @@ use super::{KvError, Move, Page, PagePool};
 /// sequence only; full ones may be shared.
 #[derive(Debug)]
 pub struct Sequence {
+    uid: u64,
     pub(super) pool: PagePool,
     pub(super) pages: Vec<Page>,
     pub(super) ids: Vec<u32>,
@@ -25,7 +28,7 @@ pub struct Forked {
 impl Sequence {
     /// An empty sequence.
     pub fn new(pool: &PagePool) -> Self {
-        Self { pool: pool.clone(), pages: Vec::new(), ids: Vec::new() }
+        Self { uid: unique(), pool: pool.clone(), pages: Vec::new(), ids: Vec::new() }
     }
 
     /// A sequence that starts with the published pages holding the longest beginning of `ids`, but
@@ -33,12 +36,17 @@ impl Sequence {
     pub fn with_prefix(pool: &PagePool, ids: &[u32]) -> Self {
         let pages = pool.find(&ids[..ids.len().saturating_sub(1)]);
         let len = pages.len() * pool.page_slots();
-        Self { pool: pool.clone(), pages, ids: ids[..len].to_vec() }
+        Self { uid: unique(), pool: pool.clone(), pages, ids: ids[..len].to_vec() }
     }
 
     /// Makes the full pages findable by [`Self::with_prefix`].
     pub fn publish(&self) {
         self.pool.publish(&self.pages, &self.ids);
+    }
+
+    /// Number of this sequence among all of the process.
+    pub fn uid(&self) -> u64 {
+        self.uid
     }
 
     /// True if the sequence's pages are of this pool.
@@ -114,7 +122,8 @@ impl Sequence {
             moves = copies(self.pages[whole].id(), page.id(), p, part);
             pages.push(page);
         }
-        let sequence = Self { pool: self.pool.clone(), pages, ids: self.ids[..len].to_vec() };
+        let ids = self.ids[..len].to_vec();
+        let sequence = Self { uid: unique(), pool: self.pool.clone(), pages, ids };
         Ok(Forked { sequence, moves })
     }
 
@@ -130,6 +139,11 @@ impl Sequence {
             capacity: self.pool.capacity(),
         }
     }
+}
+
+fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn copies(src: u32, dst: u32, page_slots: usize, rows: usize) -> Vec<Move> {

@@ -52,6 +52,14 @@ impl<'a> KvTxn<'a> {
         (len..len + self.ids.len()).map(|p| self.sequence.slot(p)).collect()
     }
 
+    /// Names the staged rows: for candidates that a device chooses after their slots were reserved.
+    ///
+    /// # Panics
+    /// If there are not as many ids as rows.
+    pub fn set_ids(&mut self, ids: &[u32]) {
+        self.ids.copy_from_slice(ids);
+    }
+
     /// Accepts the staged rows `path`, rising, as the next positions; gives the moves that bring
     /// their keys and values there: none if the path is the first rows staged. Pages not needed
     /// any more return to the pool. A path that is not rising or leaves the staged rows is

@@ -15,7 +15,7 @@ use crate::{
         Activations, Add, AddRmsNorm, Embed, GateMul, GatherRows, HeadRmsNorm, KvWrite, QMatMul,
         RmsNorm, Rope, RowStats, Then, TreeAttention,
     },
-    record::{Recorder, Recording},
+    record::Recorder,
 };
 
 /// Everything a forward pass is recorded from.
@@ -37,8 +37,7 @@ pub(super) struct Outputs {
 
 impl Forward<'_> {
     /// The pass for a shape: embed, layers, and the head on the rows that want it.
-    pub fn record(&self, shape: StepShape, step: &StepViews) -> Result<Recording> {
-        let mut rec = Recorder::new();
+    pub fn record(&self, rec: &mut Recorder, shape: StepShape, step: &StepViews) -> Result<()> {
         let buffers = self.scratch.rows(shape.rows)?;
         rec.label("embed");
         rec.push(Embed {
@@ -48,12 +47,12 @@ impl Forward<'_> {
             scale: self.config.embed_scale,
         })?;
         for index in 0..self.weights.layers.len() {
-            let mut pass = Pass { forward: self, rec: &mut rec, b: &buffers, index };
+            let mut pass = Pass { forward: self, rec: &mut *rec, b: &buffers, index };
             pass.attention(shape, step)?;
             pass.feed_forward()?;
         }
         if shape.logits > 0 {
-            self.record_head(&mut rec, shape, step)?;
+            self.record_head(rec, shape, step)?;
         } else if shape.hidden {
             rec.label("hidden");
             rec.push(RmsNorm {
@@ -63,7 +62,7 @@ impl Forward<'_> {
                 eps: self.config.rms_eps,
             })?;
         }
-        Ok(rec.finish())
+        Ok(())
     }
 
     /// Views of the results of a shape.
@@ -82,31 +81,29 @@ impl Forward<'_> {
     fn record_head(&self, rec: &mut Recorder, shape: StepShape, step: &StepViews) -> Result<()> {
         rec.label("head");
         let all = self.scratch.rows(shape.rows)?;
-        let some = self.scratch.rows(shape.logits)?;
+        let t = self.scratch.rows(shape.logits)?.t;
+        let y = self.scratch.hidden.rows(0, shape.logits)?;
         let x = if shape.logits == shape.rows {
             all.x
         } else {
-            rec.push(GatherRows {
-                src: all.x,
-                rows: step.logit_rows.clone(),
-                dst: some.t.clone(),
-            })?;
-            some.t
+            rec.push(GatherRows { src: all.x, rows: step.logit_rows.clone(), dst: t.clone() })?;
+            t
         };
         rec.push(RmsNorm {
             x,
             weight: self.weights.output_norm.clone(),
-            y: some.y.clone(),
+            y: y.clone(),
             eps: self.config.rms_eps,
         })?;
         let Outputs { logits, stats } = self.outputs(shape)?;
         let head = (&self.weights.head, self.precision.head);
-        self.product(rec, head, (&some.y, &logits), Then::Store)?;
+        self.product(rec, head, (&y, &logits), Then::Store)?;
         rec.push(RowStats { logits, out: stats })?;
         Ok(())
     }
 
-    fn product(
+    /// `y = linear(x)`, or `y += linear(x)`.
+    pub fn product(
         &self,
         rec: &mut Recorder,
         (linear, activations): (&Linear, Activations),

@@ -6,10 +6,12 @@
 //! token and a tree of candidates differ only in the state that is written before.
 
 pub mod config;
+mod heads;
 mod llama;
 mod plan;
 mod precision;
 pub mod rope;
+mod round;
 mod rows;
 mod run;
 mod scratch;
@@ -17,6 +19,7 @@ mod state;
 mod weights;
 
 pub use precision::Precision;
+pub use round::{Candidates, DeviceRule, Drafted, Verified, VerifiedNode};
 pub use run::{MemoryEstimate, Model, ModelOptions, RowStat, StepOutput, TreeStep, Want};
 pub use state::{MAX_CHUNK_ROWS, MAX_TREE_ROWS, ROW_BUCKETS, StepShape};
 pub use weights::{Layer, Linear, Part, Rotation, Weights};

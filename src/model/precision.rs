@@ -27,6 +27,14 @@ impl Precision {
     /// products, are the largest share that can stay in 8 bits.
     pub const MIXED: Self = Self { gate_up: Activations::Q8, ..Self::uniform(Activations::Q15) };
 
+    /// What draft heads see: as coarse as the device has it, since a guess may be wrong.
+    pub(super) fn draft(self) -> Activations {
+        match self.head {
+            Activations::F32 => Activations::F32,
+            Activations::Q8 | Activations::Q15 => Activations::Q8,
+        }
+    }
+
     /// The same for all.
     pub const fn uniform(all: Activations) -> Self {
         Self { qkv: all, attn_out: all, gate_up: all, down: all, head: all }

@@ -8,9 +8,11 @@ use std::{
 
 use super::{
     config::ModelConfig,
+    heads::{DeviceHeads, DraftShape},
     llama::Forward,
-    plan::Plan,
+    plan::{Plan, Planner},
     precision::Precision,
+    round::{Candidates, Drafted, HiddenMark, Staged, drafted},
     scratch::Scratch,
     state::{
         self, LogitRows, MAX_CHUNK_ROWS, MAX_TREE_ROWS, StepData, StepShape, StepViews, move_words,
@@ -18,12 +20,12 @@ use super::{
     weights::{self, Weights},
 };
 use crate::{
-    backend::{BackendResult, Buffer, BufferDesc, Prepared, SharedBackend, Usage, View, Wait},
+    backend::{Buffer, BufferDesc, Download, Prepared, SharedBackend, Usage, View, Wait},
     dtype::DType,
     error::{Error, Result},
-    format::ModelSource,
+    format::{ModelSource, heads::Heads},
     kv::{KvPages, KvShape, KvTxn, Move, PAGE_SLOTS, PagePool, Sequence},
-    ops::{KvCommit, KvFormat, ROW_STATS_FIELDS},
+    ops::{KvCommit, KvFormat, ROW_STATS_FIELDS, VerifyRule, VerifyTree},
     quant::QuantFormat,
     record::{Recorder, Recording},
 };
@@ -123,23 +125,37 @@ pub struct StepOutput {
 /// A model on a device.
 pub struct Model {
     config: ModelConfig,
-    backend: SharedBackend,
+    pub(super) backend: SharedBackend,
     weights: Weights,
-    kv: KvPages,
-    scratch: Scratch,
+    pub(super) kv: KvPages,
+    pub(super) scratch: Scratch,
     state: Buffer,
     moves: Buffer,
+    quant: Option<QuantFormat>,
     precision: Precision,
-    steps: BTreeMap<StepShape, Step>,
+    pub(super) heads: Option<DeviceHeads>,
+    /// What the plan buffer of the heads holds.
+    pub(super) drawn_plan: Vec<u32>,
+    /// Where heads find the hidden state that they start from.
+    pub(super) hidden: Option<HiddenMark>,
+    steps: BTreeMap<StepKey, Prepared>,
     commit: Option<Prepared>,
 }
 
-/// A prepared recording and where it leaves its results.
-struct Step {
-    work: Prepared,
-    logits: Option<View>,
-    stats: Option<View>,
-    hidden: Option<View>,
+/// What a recording is made for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StepKey {
+    pub shape: StepShape,
+    /// Drafting before the forward pass.
+    pub draft: Option<DraftShape>,
+    /// Acceptance and commit after it.
+    pub rule: Option<VerifyRule>,
+}
+
+impl From<StepShape> for StepKey {
+    fn from(shape: StepShape) -> Self {
+        Self { shape, draft: None, rule: None }
+    }
 }
 
 impl Model {
@@ -174,8 +190,7 @@ impl Model {
         };
         let state = buffer("state", state::buffer_bytes(shape.slots(), shape.page_slots))?;
         let moves = buffer("moves", 8 * MAX_TREE_ROWS as u64)?;
-        let precision = options.precision;
-        let steps = BTreeMap::new();
+        let (quant, precision) = (options.quant, options.precision);
         Ok(Self {
             config,
             backend,
@@ -184,10 +199,37 @@ impl Model {
             scratch,
             state,
             moves,
+            quant,
             precision,
-            steps,
+            heads: None,
+            drawn_plan: Vec::new(),
+            hidden: None,
+            steps: BTreeMap::new(),
             commit: None,
         })
+    }
+
+    /// Gives the model heads, in place of those it has; their matrices are held in `format`. `source`
+    /// is what the model was loaded from.
+    ///
+    /// # Errors
+    /// Heads of another width or vocabulary, or whose matrices do not fit each other
+    /// ([`Error::Invalid`], naming the head), and a device without room.
+    pub fn load_heads(
+        &mut self,
+        source: &ModelSource,
+        heads: &Heads,
+        format: QuantFormat,
+    ) -> Result<()> {
+        let plan = Plan::new(source, &self.config, self.quant)?;
+        let planner = Planner { source, quant: self.quant };
+        let device = (&*self.backend, &self.weights.head);
+        let loaded = DeviceHeads::load(heads, &self.config, (planner, &plan), device, format)?;
+        // Recordings of drafting name the buffers of the heads that were there.
+        self.steps.retain(|key, _| key.draft.is_none());
+        self.drawn_plan.clear();
+        self.heads = Some(loaded);
+        Ok(())
     }
 
     /// Hyper-parameters.
@@ -207,7 +249,7 @@ impl Model {
 
     /// Device bytes of the weights.
     pub fn weights_bytes(&self) -> u64 {
-        self.weights.bytes
+        self.weights.bytes + self.heads.as_ref().map_or(0, |heads| heads.bytes)
     }
 
     /// Pages of the cache; [`Sequence::new`] and [`Sequence::with_prefix`] start a sequence on them.
@@ -217,8 +259,48 @@ impl Model {
 
     /// The recording for a shape, as it will be prepared.
     pub fn recording(&self, shape: StepShape) -> Result<Recording> {
-        let step = StepViews::new(&self.state, shape, self.kv.shape.page_slots)?;
-        self.forward().record(shape, &step)
+        self.record(&shape.into())
+    }
+
+    fn record(&self, key: &StepKey) -> Result<Recording> {
+        let (shape, forward) = (key.shape, self.forward());
+        let step = self.step_views(shape)?;
+        let mut rec = Recorder::new();
+        if let (Some(draft), Some(heads)) = (&key.draft, &self.heads) {
+            heads.record(&mut rec, &forward, &step, draft)?;
+        }
+        forward.record(&mut rec, shape, &step)?;
+        if let Some(rule) = key.rule {
+            let (m, outputs) = (shape.rows, forward.outputs(shape)?);
+            let round = &self.scratch.round;
+            let (src, dst) = (round.src.rows(0, m)?, round.dst.rows(0, m)?);
+            rec.label("accept");
+            rec.push(VerifyTree {
+                rule,
+                logits: outputs.logits,
+                stats: outputs.stats,
+                tokens: step.ids,
+                parents: step.parents,
+                positions: step.positions,
+                slots: step.slots,
+                nodes: step.nodes,
+                params: step.rule,
+                out: round.out.clone(),
+                report: round.report.rows(0, m)?,
+                src: src.clone(),
+                dst: dst.clone(),
+            })?;
+            // The root is where it belongs.
+            let layers = if m > 1 { &self.kv.layers[..] } else { &[] };
+            for cache in layers {
+                rec.push(KvCommit { src: src.clone(), dst: dst.clone(), cache: cache.clone() })?;
+            }
+        }
+        Ok(rec.finish())
+    }
+
+    pub(super) fn step_views(&self, shape: StepShape) -> Result<StepViews> {
+        Ok(StepViews::new(&self.state, shape, self.kv.shape.page_slots)?)
     }
 
     /// Appends `ids` to a sequence in chunks of at most [`MAX_CHUNK_ROWS`] rows, or
@@ -249,8 +331,14 @@ impl Model {
             let txn = KvTxn::stage(sequence, chunk)?;
             let shape = self.shape(&txn, want);
             let data = StepData::chunk(shape, &txn, self.kv.shape.page_slots);
-            let step = self.run(shape, &data, (chunk.len(), want))?;
+            let step = self.run(&shape.into(), &data, (chunk.len(), want), &[])?.0;
             txn.commit_all();
+            let row = match want.rows() {
+                LogitRows::One => Some(0),
+                LogitRows::All => Some(chunk.len() - 1),
+                LogitRows::None | LogitRows::Hidden => None,
+            };
+            self.mark_hidden(sequence, row);
             output.stats.extend(step.stats);
             if let Some(logits) = step.logits {
                 output.logits.get_or_insert_default().extend(logits);
@@ -285,21 +373,41 @@ impl Model {
         parents: &[Option<usize>],
         want: Want,
     ) -> Result<TreeStep<'a>> {
-        self.check(sequence, ids)?;
-        if ids.len() > MAX_TREE_ROWS || ids.len() != parents.len() {
-            return Err(Error::invalid(format!(
-                "a tree of {} nodes with {} parents, wanted as many parents and at most \
-                 {MAX_TREE_ROWS} nodes",
-                ids.len(),
-                parents.len()
-            )));
-        }
-        let paths = state::paths(parents)?;
-        let txn = KvTxn::stage(sequence, ids)?;
-        let shape = self.shape(&txn, want);
-        let data = StepData::tree(shape, &txn, self.kv.shape.page_slots, &paths);
-        let output = self.run(shape, &data, (ids.len(), want))?;
-        Ok(TreeStep { output, model: self, txn })
+        let staged = Staged::known(ids, parents);
+        self.check_staged(sequence, &staged)?;
+        self.staged_step(sequence, &staged, want)
+    }
+
+    /// Like [`Self::tree_step`], for candidates that heads may fill in.
+    ///
+    /// # Errors
+    /// As [`Self::tree_step`], and heads that cannot draft ([`Self::can_draft`]).
+    pub fn candidate_step<'a>(
+        &'a mut self,
+        sequence: &'a mut Sequence,
+        candidates: Candidates<'_>,
+        want: Want,
+    ) -> Result<TreeStep<'a>> {
+        let staged = self.stage(sequence, candidates)?;
+        self.staged_step(sequence, &staged, want)
+    }
+
+    fn staged_step<'a>(
+        &'a mut self,
+        sequence: &'a mut Sequence,
+        staged: &Staged,
+        want: Want,
+    ) -> Result<TreeStep<'a>> {
+        let uid = sequence.uid();
+        let mut txn = KvTxn::stage(sequence, &staged.ids)?;
+        let (key, data) = self.round_data(uid, &txn, staged, want.rows(), None)?;
+        let extra = self.draft_reads(key.shape, staged)?;
+        let (output, download) = self.run(&key, &data, (staged.ids.len(), want), &extra)?;
+        let first = download.ranges.len() - extra.len();
+        let drafted = drafted(staged, &download, first);
+        txn.set_ids(drafted.tree.tokens());
+        let hidden = want.rows();
+        Ok(TreeStep { output, drafted, model: self, txn, hidden, uid })
     }
 
     /// Appends one token to each of several sequences, in one step, and commits it: `ids[i]` to
@@ -335,13 +443,16 @@ impl Model {
         let shape = StepShape::covering(ids.len(), end, self.kv.shape.slots(), want.rows());
         let shape = shape.batched();
         let data = StepData::batch(shape, &txns, self.kv.shape.page_slots);
-        let output = self.run(shape, &data, (ids.len(), want))?;
+        let (output, _) = self.run(&shape.into(), &data, (ids.len(), want), &[])?;
         txns.into_iter().for_each(KvTxn::commit_all);
         Ok(output)
     }
 
     /// Keeps the first `len` positions of a sequence.
     pub fn truncate(&mut self, sequence: &mut Sequence, len: usize) -> Result<()> {
+        if len < sequence.len() {
+            self.hidden = None;
+        }
         let moves = sequence.truncate(len)?;
         self.carry_out(&moves)
     }
@@ -358,7 +469,7 @@ impl Model {
     pub fn warm_up(&mut self, rows: usize, end: usize) -> Result<()> {
         let capacity = self.kv.shape.slots();
         let shape = StepShape::covering(rows, end.min(capacity), capacity, LogitRows::One);
-        self.step(shape).map(|_| ())
+        self.prepared(&shape.into()).map(|_| ())
     }
 
     fn forward(&self) -> Forward<'_> {
@@ -376,7 +487,7 @@ impl Model {
         StepShape::covering(rows, end, self.kv.shape.slots(), want.rows())
     }
 
-    fn check(&self, sequence: &Sequence, ids: &[u32]) -> Result<()> {
+    pub(super) fn check(&self, sequence: &Sequence, ids: &[u32]) -> Result<()> {
         if !sequence.is_of(&self.kv.pool) {
             return Err(Error::invalid("the sequence belongs to another model's cache"));
         }
@@ -392,50 +503,61 @@ impl Model {
         }
     }
 
-    /// The prepared step of a shape.
-    fn step(&mut self, shape: StepShape) -> Result<&Step> {
-        if !self.steps.contains_key(&shape) {
-            let work = self.backend.prepare(&self.recording(shape)?)?;
-            let outputs = match shape.logits {
-                0 => None,
-                _ => Some(self.forward().outputs(shape)?),
-            };
-            let (logits, stats) = outputs.map(|o| (o.logits, o.stats)).unzip();
-            let hidden = shape.hidden.then(|| self.forward().hidden(shape)).transpose()?;
-            self.steps.insert(shape, Step { work, logits, stats, hidden });
+    /// The prepared recording of a key.
+    fn prepared(&mut self, key: &StepKey) -> Result<&Prepared> {
+        if !self.steps.contains_key(key) {
+            let work = self.backend.prepare(&self.record(key)?)?;
+            self.steps.insert(key.clone(), work);
         }
-        Ok(&self.steps[&shape])
+        Ok(&self.steps[key])
     }
 
-    /// Writes the state, replays the recording, reads back what is wanted of `rows` rows.
-    fn run(
+    /// Writes the state, replays the recording, reads back views.
+    pub(super) fn submit(
         &mut self,
-        shape: StepShape,
+        key: &StepKey,
         data: &StepData,
-        (rows, want): (usize, Want),
-    ) -> Result<StepOutput> {
+        reads: &[View],
+    ) -> Result<Download> {
+        // Whatever runs overwrites the hidden states, and says itself which it leaves.
+        self.hidden = None;
         let state = self.state.view(0, DType::U32, [data.words().len()])?;
         let backend = self.backend.clone();
         backend.write(&state, bytemuck::cast_slice(data.words()))?;
-        let step = self.step(shape)?;
-        let first = |view: &Option<View>, count: usize| -> BackendResult<Option<View>> {
-            view.as_ref().map(|v| v.rows(0, count)).transpose()
-        };
+        let ticket = backend.submit(self.prepared(key)?, reads)?;
+        Ok(backend.finish(ticket, Wait::Spin(SPIN))?)
+    }
+
+    /// Runs a step and takes what is wanted of `rows` rows; `extra` views are the last ones of the
+    /// download.
+    fn run(
+        &mut self,
+        key: &StepKey,
+        data: &StepData,
+        (rows, want): (usize, Want),
+        extra: &[View],
+    ) -> Result<(StepOutput, Download)> {
+        let shape = key.shape;
         let count = rows.min(shape.logits);
-        let mut reads: Vec<View> = first(&step.stats, count)?.into_iter().collect();
-        if want.logits() {
-            reads.extend(first(&step.logits, count)?);
+        let mut reads = Vec::new();
+        if count > 0 {
+            reads.push(self.scratch.stats.rows(0, count)?);
         }
-        reads.extend(first(&step.hidden, rows)?);
-        let ticket = backend.submit(&step.work, &reads)?;
-        let download = backend.finish(ticket, Wait::Spin(SPIN))?;
+        if want.logits() {
+            reads.push(self.scratch.logits.rows(0, count)?);
+        }
+        if shape.hidden {
+            reads.push(self.forward().hidden(shape)?.rows(0, rows)?);
+        }
+        reads.extend_from_slice(extra);
+        let download = self.submit(key, data, &reads)?;
         let stats = match count {
             0 => Vec::new(),
             _ => download.to_vec::<[u32; ROW_STATS_FIELDS]>(0).into_iter().map(row_stat).collect(),
         };
         let logits = want.logits().then(|| download.to_vec::<f32>(1));
         let hidden = (want == Want::AllHidden).then(|| download.to_vec::<f32>(0));
-        Ok(StepOutput { stats, logits, hidden })
+        Ok((StepOutput { stats, logits, hidden }, download))
     }
 
     /// Moves rows of the cache in every layer.
@@ -472,20 +594,31 @@ impl Model {
 pub struct TreeStep<'a> {
     /// Results of the nodes wanted.
     pub output: StepOutput,
+    /// The nodes.
+    pub drafted: Drafted,
     model: &'a mut Model,
     txn: KvTxn<'a>,
+    hidden: LogitRows,
+    uid: u64,
 }
 
 impl TreeStep<'_> {
     /// Accepts the nodes of a path from the root, in order of depth; their keys and values become
     /// the sequence's next positions.
     pub fn commit(self, path: &[usize]) -> Result<()> {
+        let (len, last) = (self.txn.prefix() + path.len(), self.txn.ids().len() - 1);
         let moves = self.txn.commit(path)?;
-        self.model.carry_out(&moves)
+        self.model.carry_out(&moves)?;
+        self.model.hidden = match (self.hidden, path.last()) {
+            (LogitRows::All, Some(&row)) => HiddenMark::new(self.uid, len, row),
+            (LogitRows::One, Some(&row)) if row == last => HiddenMark::new(self.uid, len, 0),
+            _ => None,
+        };
+        Ok(())
     }
 }
 
-fn row_stat([max, argmax, logsumexp, entropy]: [u32; ROW_STATS_FIELDS]) -> RowStat {
+pub(super) fn row_stat([max, argmax, logsumexp, entropy]: [u32; ROW_STATS_FIELDS]) -> RowStat {
     RowStat {
         max: f32::from_bits(max),
         argmax,

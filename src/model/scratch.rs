@@ -8,7 +8,7 @@ use super::{
 use crate::{
     backend::{Backend, BackendResult, BufferDesc, Usage, View},
     dtype::DType,
-    ops::ROW_STATS_FIELDS,
+    ops::{ROW_STATS_FIELDS, VERIFY_REPORT_FIELDS, VERIFY_WORDS},
 };
 
 /// Activations of up to [`MAX_CHUNK_ROWS`] rows and logits of up to [`MAX_TREE_ROWS`].
@@ -20,6 +20,26 @@ pub(super) struct Scratch {
     pub logits: View,
     /// `[64, 4]` u32.
     pub stats: View,
+    /// `[64, D]` f32: the rows with logits of the last step after the final norm. Nothing else is
+    /// written here, so that heads find them a round later.
+    pub hidden: View,
+    /// What a round leaves behind.
+    pub round: RoundBuffers,
+}
+
+/// Results of drafting and acceptance.
+#[derive(Debug)]
+pub(super) struct RoundBuffers {
+    /// `[68]` u32; see [`VerifyTree::out`](crate::ops::VerifyTree::out).
+    pub out: View,
+    /// `[64, 4]` u32; see [`VerifyTree::report`](crate::ops::VerifyTree::report).
+    pub report: View,
+    /// `[64]` u32: slots that accepted rows leave.
+    pub src: View,
+    /// `[64]` u32: slots that they go to.
+    pub dst: View,
+    /// `[64]` f32: what the heads gave each node.
+    pub draft_logprobs: View,
 }
 
 /// Widths of the buffers of [`RowBuffers`], in its order.
@@ -32,7 +52,9 @@ impl Scratch {
     /// Device bytes for a model.
     pub fn bytes(config: &ModelConfig) -> u64 {
         let rows = MAX_CHUNK_ROWS * widths(config).iter().sum::<usize>();
-        4 * (rows + MAX_TREE_ROWS * (config.vocab + ROW_STATS_FIELDS)) as u64
+        let round = MAX_TREE_ROWS * (VERIFY_REPORT_FIELDS + 3) + VERIFY_WORDS;
+        let tree = MAX_TREE_ROWS * (config.vocab + ROW_STATS_FIELDS + config.d_model);
+        4 * (rows + tree + round) as u64
     }
 
     pub fn alloc(backend: &dyn Backend, config: &ModelConfig) -> BackendResult<Self> {
@@ -40,6 +62,11 @@ impl Scratch {
             let bytes = (4 * rows * width) as u64;
             let desc = BufferDesc { label: label.into(), bytes, usage: Usage::Scratch };
             backend.alloc(&desc)?.view(0, dtype, [rows, width])
+        };
+        let list = |label: &str, dtype: DType, len: usize| {
+            let desc =
+                BufferDesc { label: label.into(), bytes: 4 * len as u64, usage: Usage::Scratch };
+            backend.alloc(&desc)?.view(0, dtype, [len])
         };
         let names = ["x", "y", "t", "u", "qkv", "o", "gate_up", "h"];
         let mut rows = Vec::with_capacity(names.len());
@@ -50,6 +77,14 @@ impl Scratch {
             rows: rows.try_into().expect("as many views as names"),
             logits: matrix("logits", DType::F32, MAX_TREE_ROWS, config.vocab)?,
             stats: matrix("stats", DType::U32, MAX_TREE_ROWS, ROW_STATS_FIELDS)?,
+            hidden: matrix("hidden", DType::F32, MAX_TREE_ROWS, config.d_model)?,
+            round: RoundBuffers {
+                out: list("verified", DType::U32, VERIFY_WORDS)?,
+                report: matrix("report", DType::U32, MAX_TREE_ROWS, VERIFY_REPORT_FIELDS)?,
+                src: list("moves.src", DType::U32, MAX_TREE_ROWS)?,
+                dst: list("moves.dst", DType::U32, MAX_TREE_ROWS)?,
+                draft_logprobs: list("draft_logprobs", DType::F32, MAX_TREE_ROWS)?,
+            },
         })
     }
 

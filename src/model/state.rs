@@ -80,13 +80,19 @@ pub(super) enum LogitRows {
     Hidden,
 }
 
+/// Words of an acceptance rule's parameters.
+pub(super) const RULE_WORDS: usize = 4;
+
 /// Word offsets of the arrays of a shape.
 struct Offsets {
     table: usize,
     path_slots: usize,
     logit_rows: usize,
-    /// ids, positions, slots, seq, prefix, path: `[M]` each.
-    rows: [usize; 6],
+    /// ids, positions, slots, seq, prefix, path, parents: `[M]` each.
+    rows: [usize; 7],
+    hidden_rows: usize,
+    /// root, nodes, and four parameters of the acceptance rule.
+    round: usize,
     words: usize,
 }
 
@@ -101,6 +107,8 @@ impl Offsets {
         Self {
             rows: std::array::from_fn(|_| array(shape.rows)),
             path_slots: array(shape.rows * shape.path()),
+            hidden_rows: array(MAX_TREE_ROWS),
+            round: array(2 + RULE_WORDS),
             logit_rows: array(shape.logits.max(1)),
             table: array(shape.sequences * shape.context / page_slots),
             words,
@@ -132,6 +140,18 @@ pub(super) struct StepViews {
     pub table: View,
     /// `[R]` indices of rows; used if R is neither 0 nor M.
     pub logit_rows: View,
+    /// `[M]` row of each node's parent; `u32::MAX` for the root.
+    pub parents: View,
+    /// `[1]` committed positions.
+    pub prefix: View,
+    /// `[64]` the row of hidden states that heads start from, as often as there are rows.
+    pub hidden_rows: View,
+    /// `[1]` token of the root.
+    pub root: View,
+    /// `[1]` rows in use.
+    pub nodes: View,
+    /// `[4]` parameters of the acceptance rule.
+    pub rule: View,
 }
 
 impl StepViews {
@@ -160,6 +180,12 @@ impl StepViews {
             },
             table: view(at.table, &[shape.sequences, 1, shape.context / page_slots])?,
             logit_rows: view(at.logit_rows, &[shape.logits.max(1)])?,
+            parents: row(6)?,
+            prefix: view(at.rows[4], &[1])?,
+            hidden_rows: view(at.hidden_rows, &[MAX_TREE_ROWS])?,
+            root: view(at.round, &[1])?,
+            nodes: view(at.round + 1, &[1])?,
+            rule: view(at.round + 2, &[RULE_WORDS])?,
         })
     }
 }
@@ -207,9 +233,10 @@ impl StepData {
     ) -> Self {
         let at = Offsets::new(shape, page_slots);
         let mut words = vec![0; at.words];
-        let [ids, positions, slots, sequences, prefixes, lengths] = at.rows;
+        let [ids, positions, slots, sequences, prefixes, lengths, parents] = at.rows;
         words[ids..ids + shape.rows].fill(u32::MAX);
         words[slots..slots + shape.rows].fill(u32::MAX);
+        words[parents..parents + shape.rows].fill(u32::MAX);
         let staged = txns.iter().enumerate().flat_map(|(sequence, txn)| {
             txn.ids().iter().zip(txn.slots()).map(move |(&id, slot)| (sequence, id, slot))
         });
@@ -232,7 +259,27 @@ impl StepData {
             }
         }
         words[at.logit_rows] = (count - 1) as u32;
+        words[at.round] = words[ids];
+        words[at.round + 1] = count as u32;
         Self { words }
+    }
+
+    /// Adds what only rounds of speculation need: how nodes hang together, the row of hidden states
+    /// that heads start from, and the parameters of the acceptance rule.
+    pub fn with_round(
+        mut self,
+        shape: StepShape,
+        page_slots: usize,
+        parents: &[Option<usize>],
+        (hidden_row, rule): (u32, [u32; RULE_WORDS]),
+    ) -> Self {
+        let at = Offsets::new(shape, page_slots);
+        for (word, parent) in self.words[at.rows[6]..].iter_mut().zip(parents) {
+            *word = parent.map_or(u32::MAX, |parent| parent as u32);
+        }
+        self.words[at.hidden_rows..at.hidden_rows + MAX_TREE_ROWS].fill(hidden_row);
+        self.words[at.round + 2..at.round + 2 + RULE_WORDS].copy_from_slice(&rule);
+        self
     }
 
     /// The words from the start of the buffer.

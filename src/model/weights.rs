@@ -13,10 +13,11 @@ use super::{
 use crate::{
     backend::{Backend, BufferDesc, Usage, View},
     dtype::DType,
-    error::Result,
+    error::{Error, Result},
     format::{ModelSource, TensorRef},
     ops::Weight,
-    quant::{QuantFormat, ROW_GROUP, repack_rows},
+    quant::{Layout, QuantFormat, ROW_GROUP, repack_rows},
+    shape::Shape,
 };
 
 /// Elements quantised at a time.
@@ -108,7 +109,7 @@ pub(super) fn load(
     let mut linear = |plan: &LinearPlan| {
         let linear = loader.linear(plan)?;
         progress(loader.done as f32 / total);
-        Ok::<_, crate::Error>(linear)
+        Ok::<_, Error>(linear)
     };
     let embed = linear(&plan.embed)?;
     let layers = plan.layers.iter().enumerate().map(|(i, plan)| {
@@ -173,39 +174,77 @@ impl Loader<'_> {
         let mut row = 0;
         for name in &plan.tensors {
             let tensor = self.planner.source.tensor(name)?;
-            self.pack(plan, row, &tensor)?;
+            pack(&self.planner, &plan.layout, (row, &tensor), &mut self.scratch)?;
             row += tensor.shape.dim(0);
             self.planner.source.release(name);
         }
-        let label = plan.tensors[0].clone();
-        let desc = BufferDesc { label, bytes: layout.bytes as u64, usage: Usage::Weights };
-        let data = self.backend.alloc(&desc)?.view(0, DType::U8, [layout.bytes])?;
-        self.backend.write(&data, &self.scratch)?;
         self.done += layout.bytes as u64;
-        Ok(Weight { layout, data })
+        upload(self.backend, &plan.tensors[0], layout, &self.scratch)
     }
+}
 
-    /// Packs a tensor's rows at `row` of the weight, quantising them if the file has another format.
-    fn pack(&mut self, plan: &PartPlan, row: usize, tensor: &TensorRef<'_>) -> Result<()> {
-        let layout = &plan.layout;
-        let named = |e: crate::Error| {
-            self.planner.error(format!("tensor `{}`: {e}", tensor.name), e.hint())
-        };
-        if tensor.dtype == layout.format {
-            return repack_rows(layout, row, tensor.bytes, &mut self.scratch).map_err(named);
-        }
-        let rows = (QUANT_ELEMENTS / layout.k).next_multiple_of(ROW_GROUP).max(ROW_GROUP);
-        let row_bytes = tensor.bytes.len() / tensor.shape.dim(0);
-        let (mut floats, mut blocks) = (Vec::new(), Vec::new());
-        for (i, chunk) in tensor.bytes.chunks(rows * row_bytes).enumerate() {
-            floats.resize(chunk.len() / row_bytes * layout.k, 0.0);
-            blocks.clear();
-            tensor.dtype.dequantize(chunk, &mut floats).map_err(named)?;
-            layout.format.quantize(&floats, &mut blocks).map_err(named)?;
-            repack_rows(layout, row + i * rows, &blocks, &mut self.scratch).map_err(named)?;
-        }
-        Ok(())
+/// Puts a packed weight on a device.
+pub(super) fn upload(
+    backend: &dyn Backend,
+    label: &str,
+    layout: Layout,
+    packed: &[u8],
+) -> Result<Weight> {
+    let desc =
+        BufferDesc { label: label.into(), bytes: layout.bytes as u64, usage: Usage::Weights };
+    let data = backend.alloc(&desc)?.view(0, DType::U8, [layout.bytes])?;
+    backend.write(&data, packed)?;
+    Ok(Weight { layout, data })
+}
+
+/// Rows `ids` of the output matrix as one weight, in the format that the whole has on the device.
+pub(super) fn head_rows(
+    planner: Planner<'_>,
+    plan: &Plan,
+    ids: &[u32],
+    backend: &dyn Backend,
+) -> Result<Weight> {
+    let whole = &plan.head.as_ref().unwrap_or(&plan.embed).parts[0];
+    let name = &whole.tensors[0];
+    let layout = Layout::new(whole.layout.format, ids.len(), whole.layout.k)
+        .ok_or_else(|| Error::invalid("a draft vocabulary without tokens"))?;
+    let tensor = planner.source.tensor(name)?;
+    let row_bytes = tensor.bytes.len() / tensor.shape.dim(0);
+    let rows: Vec<u8> = ids
+        .iter()
+        .flat_map(|&id| &tensor.bytes[id as usize * row_bytes..][..row_bytes])
+        .copied()
+        .collect();
+    let shape = Shape::new(&[ids.len(), layout.k]);
+    let some = TensorRef { name, shape, dtype: tensor.dtype, bytes: &rows };
+    let mut packed = vec![0; layout.bytes];
+    pack(&planner, &layout, (0, &some), &mut packed)?;
+    planner.source.release(name);
+    upload(backend, &format!("{name}[draft]"), layout, &packed)
+}
+
+/// Packs a tensor's rows at `row` of a weight, quantising them if the file has another format.
+fn pack(
+    planner: &Planner<'_>,
+    layout: &Layout,
+    (row, tensor): (usize, &TensorRef<'_>),
+    packed: &mut [u8],
+) -> Result<()> {
+    let named = |e: Error| planner.error(format!("tensor `{}`: {e}", tensor.name), e.hint());
+    if tensor.dtype == layout.format {
+        return repack_rows(layout, row, tensor.bytes, packed).map_err(named);
     }
+    let rows = (QUANT_ELEMENTS / layout.k).next_multiple_of(ROW_GROUP).max(ROW_GROUP);
+    let row_bytes = tensor.bytes.len() / tensor.shape.dim(0);
+    let (mut floats, mut blocks) = (Vec::new(), Vec::new());
+    for (i, chunk) in tensor.bytes.chunks(rows * row_bytes).enumerate() {
+        floats.resize(chunk.len() / row_bytes * layout.k, 0.0);
+        blocks.clear();
+        tensor.dtype.dequantize(chunk, &mut floats).map_err(named)?;
+        layout.format.quantize(&floats, &mut blocks).map_err(named)?;
+        repack_rows(layout, row + i * rows, &blocks, packed).map_err(named)?;
+    }
+    Ok(())
 }
 
 fn bias_key(part: &PartPlan) -> String {

@@ -180,7 +180,7 @@ impl GrowTree {
 }
 
 /// How [`VerifyTree`] decides which nodes are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum VerifyRule {
     /// From the root on, the first child that holds the argmax of its parent's row. Lossless: equals
     /// greedy decoding token for token.

@@ -27,11 +27,11 @@ pub use accept::{
     accept_sampled, draw_children,
 };
 pub use draft::{Draft, DraftNode, Proposal, Source};
-pub use driver::{Driver, RoundStart, Target};
+pub use driver::{Drafting, Driver, RoundStart, Target};
 pub use outcome::{NodeOutcome, RoundOutcome, StageTimes, Verdict};
 pub use propose::{
-    Auto, DraftContext, DraftModel, DraftModelOptions, Lookup, LookupOptions, Method, Proposer,
-    Rest, RestOptions, RoundCosts, VocabularyDifference, compare_vocabularies,
+    Auto, DraftContext, DraftModel, DraftModelOptions, Lookup, LookupOptions, Medusa, Method,
+    Proposer, Rest, RestOptions, RoundCosts, VocabularyDifference, compare_vocabularies,
 };
 pub use settings::{Speculation, TreeChoice};
 pub use stats::{

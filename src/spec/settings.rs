@@ -24,8 +24,13 @@ pub struct Speculation {
     pub accept: Option<AcceptRule>,
     /// Shape of the heads' trees.
     pub tree: TreeChoice,
+    /// Heads place the nodes of a tree where they are confident in each round; independent heads
+    /// only.
+    pub grow: bool,
     /// Most nodes of a tree with its root, 1 to [`MAX_NODES`].
     pub max_nodes: usize,
+    /// Fall back to plain steps where drafting does not pay.
+    pub gate: bool,
 }
 
 impl Default for Speculation {
@@ -34,7 +39,9 @@ impl Default for Speculation {
             method: Method::Plain,
             accept: None,
             tree: TreeChoice::default(),
+            grow: false,
             max_nodes: MAX_NODES,
+            gate: true,
         }
     }
 }

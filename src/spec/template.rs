@@ -100,6 +100,17 @@ impl TreeTemplate {
         self.ranks.push(rank as u8);
     }
 
+    /// The first `nodes` nodes of at most `depth` edges from the root; at least the root.
+    pub fn cut(&self, nodes: usize, depth: usize) -> Self {
+        let shallow = self.depths.partition_point(|&d| usize::from(d) <= depth);
+        let n = shallow.min(nodes).max(1);
+        Self {
+            parents: self.parents[..n].to_vec(),
+            ranks: self.ranks[..n].to_vec(),
+            depths: self.depths[..n].to_vec(),
+        }
+    }
+
     /// Number of nodes with the root.
     pub fn len(&self) -> usize {
         self.parents.len()

@@ -45,9 +45,15 @@ impl Tiny {
 
     /// Opens the model, written to a temporary file first.
     pub fn source(&self) -> ModelSource {
+        ModelSource::open(self.file(1).path()).expect("what was written can be read")
+    }
+
+    /// The model in a temporary file, with a tokenizer whose piece `i` is ` i` and that ends texts
+    /// with `eos`.
+    pub fn file(&self, eos: u32) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::with_suffix(".gguf").expect("a temporary file");
-        std::io::Write::write_all(&mut file, &self.bytes()).expect("writable");
-        ModelSource::open(file.path()).expect("what was written can be read")
+        std::io::Write::write_all(&mut file, &self.bytes(eos)).expect("writable");
+        file
     }
 
     /// The model on a device, with a cache of `capacity` positions.
@@ -58,7 +64,7 @@ impl Tiny {
             .expect("the tiny model loads")
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    fn bytes(&self, eos: u32) -> Vec<u8> {
         let (d, ff, width) = (self.head_dim, 2 * self.width, self.width);
         let mut w = Writer::new(self.arch);
         let key = |suffix: &str| format!("{}.{suffix}", self.arch);
@@ -72,6 +78,13 @@ impl Tiny {
             .u32(&key("context_length"), 2048)
             .f32(&key("attention.layer_norm_rms_epsilon"), 1e-5)
             .f32(&key("rope.freq_base"), 10_000.0);
+        let pieces: Vec<String> = (0..VOCAB).map(|id| format!("▁{id}")).collect();
+        w.string("tokenizer.ggml.model", "llama")
+            .strings("tokenizer.ggml.tokens", &pieces)
+            .floats("tokenizer.ggml.scores", &[0.0; VOCAB])
+            .ints("tokenizer.ggml.token_type", &[1; VOCAB])
+            .u32("tokenizer.ggml.unknown_token_id", 0)
+            .u32("tokenizer.ggml.eos_token_id", eos);
         let gemma = self.arch == "gemma3";
         if gemma {
             // Three windowed layers in four, of a window shorter than the tests' prompts.

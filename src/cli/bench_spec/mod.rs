@@ -123,7 +123,7 @@ fn speculations(
         let drafting = args.drafting.of(spec);
         high::speculation(
             engine,
-            &shared::Speculation { spec, drafting },
+            &shared::Speculation { spec, drafting, rounds: args.rounds.clone() },
             &args.model,
             &args.device,
             term,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    spec::{Draft, Proposal, RoundOutcome, Source},
+    spec::{Draft, Proposal, RoundOutcome, Source, TreeChoice},
 };
 
 /// What a round is worth in an average after one more.
@@ -163,6 +163,12 @@ impl Proposer for Auto {
             known.proposer.observe(outcome);
         }
         self.was_otherwise = false;
+    }
+
+    fn set_tree(&mut self, tree: &TreeChoice) {
+        if let Some(known) = &mut self.otherwise {
+            known.proposer.set_tree(tree);
+        }
     }
 
     fn set_costs(&mut self, costs: &RoundCosts) {

@@ -5,6 +5,7 @@
 //! | `lookup` | repeats of prompt, answer and given documents ([`Lookup`]) |
 //! | `rest` | repeats of a datastore ([`Rest`]) |
 //! | `draft_model` | a smaller model ([`DraftModel`]) |
+//! | `medusa` | shapes that the heads of the target fill ([`Medusa`]) |
 //! | `auto` | whichever of several promises most a unit of time ([`Auto`]) |
 //! | `ngrams` | where the end of a growing context occurred before |
 //! | `continuations` | what followed those places, merged into a tree with probabilities |
@@ -22,6 +23,7 @@ mod costs;
 mod draft_model;
 mod lookup;
 mod match_rates;
+mod medusa;
 mod ngrams;
 #[cfg(test)]
 mod replay;
@@ -32,12 +34,13 @@ pub use auto::Auto;
 pub use costs::RoundCosts;
 pub use draft_model::{DraftModel, DraftModelOptions};
 pub use lookup::{Lookup, LookupOptions};
+pub use medusa::Medusa;
 pub use rest::{Rest, RestOptions};
 pub use vocabulary::{VocabularyDifference, compare_vocabularies};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Proposal, RoundOutcome};
+use super::{Proposal, RoundOutcome, TreeChoice};
 use crate::error::Result;
 
 /// A way to draft; the names are the values of `--spec`.
@@ -119,4 +122,7 @@ pub trait Proposer: Send {
     /// Takes what rounds cost on this device, so that drafts are no longer than they pay. Who has
     /// nothing to weigh ignores it.
     fn set_costs(&mut self, _costs: &RoundCosts) {}
+
+    /// Takes which shape the trees of heads are to have. Who drafts otherwise ignores it.
+    fn set_tree(&mut self, _tree: &TreeChoice) {}
 }

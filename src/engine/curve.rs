@@ -1,0 +1,121 @@
+//! What rounds take on this device, measured once.
+
+use std::{path::Path, sync::atomic::AtomicBool, time::Instant};
+
+use super::Engine;
+use crate::{
+    error::Result,
+    kv::Sequence,
+    model::{Candidates, DeviceRule, ROW_BUCKETS, Want},
+    spec::{
+        RoundCosts, TreeTemplate,
+        policy::{Between, CurveKey, CurveStore, VerifyCurve},
+    },
+};
+
+/// Context behind which steps are measured.
+const DEPTH: usize = 128;
+/// Measurements of each; the least counts.
+const REPEAT: usize = 3;
+
+impl Engine {
+    /// What rounds take on this device: kept from an earlier process, or measured now in about a
+    /// second, and kept in `folder` if one is given.
+    ///
+    /// # Errors
+    /// Those of the device, and a folder that cannot be read or written.
+    pub fn curve(&mut self, folder: Option<&Path>) -> Result<&VerifyCurve> {
+        let key = self.curve_key();
+        if self.curve.as_ref().is_none_or(|curve| *curve.key() != key) {
+            let store = folder.map(CurveStore::new);
+            let kept = match &store {
+                Some(store) => store.load(&key)?,
+                None => None,
+            };
+            let curve = match kept {
+                Some(curve) => curve,
+                None => {
+                    let curve = self.measure(key)?;
+                    if let Some(store) = &store {
+                        store.save(&curve)?;
+                    }
+                    curve
+                }
+            };
+            self.curve = Some(curve);
+        }
+        Ok(self.curve.as_ref().expect("made above"))
+    }
+
+    fn curve_key(&self) -> CurveKey {
+        let adapter = self.adapter();
+        let o = &self.options;
+        let heads = self.model.describe_heads();
+        CurveKey {
+            device: format!("{} {}", adapter.selector, adapter.name),
+            driver: adapter.driver.clone(),
+            model: format!(
+                "{} {} {:?} {}",
+                self.name(),
+                self.model.weights_bytes(),
+                o.precision,
+                o.kv_format.name()
+            ),
+            heads,
+            threads: self.threads,
+        }
+    }
+
+    /// Times of verification by rows, and of drafting by depth, on a sequence of their own.
+    fn measure(&mut self, key: CurveKey) -> Result<VerifyCurve> {
+        self.reset()?;
+        let ids = self.filler(DEPTH.min(self.context() / 2).max(1));
+        let mut sequence = Sequence::new(self.model.pool());
+        let never = AtomicBool::new(false);
+        self.model.prefill(&mut sequence, &ids, Want::LastStats, &never)?;
+        let least = |times: Vec<f64>| times.into_iter().fold(f64::INFINITY, f64::min);
+        let mut points = Vec::new();
+        for rows in ROW_BUCKETS.into_iter().filter(|&rows| rows <= Self::MAX_TREE_ROWS) {
+            let nodes = self.filler(rows);
+            let parents: Vec<Option<usize>> =
+                (0..rows).map(|node| (node > 0).then_some(0)).collect();
+            let mut times = Vec::new();
+            for _ in 0..=REPEAT {
+                let started = Instant::now();
+                drop(self.model.tree_step(&mut sequence, &nodes, &parents, Want::AllStats)?);
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+            }
+            // The first one prepared the step.
+            points.push((rows, least(times.split_off(1))));
+        }
+        let plain = points[0].1;
+        let between = Between::Padded;
+        let verify = VerifyCurve::new(key.clone(), plain, points.clone(), between, Vec::new())?;
+        let mut draft = Vec::new();
+        for depth in 1..=self.model.draft_depth() {
+            let template = TreeTemplate::chain(depth)?;
+            let mut times = Vec::new();
+            for _ in 0..=REPEAT {
+                // Leaves the hidden state that drafting starts from.
+                self.model.decode(&mut sequence, ids[0], Want::LastStats)?;
+                let started = Instant::now();
+                let candidates = Candidates::Heads { root: ids[0], template: &template };
+                self.model.round(&mut sequence, candidates, DeviceRule::Greedy)?;
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+                self.model.truncate(&mut sequence, ids.len())?;
+            }
+            let round = least(times.split_off(1));
+            draft.push((round - verify.verify_ms(depth + 1)).max(0.0));
+        }
+        VerifyCurve::new(key, plain, points, between, draft)
+    }
+}
+
+/// The curve as proposers that weigh single nodes want it.
+pub(super) fn costs(curve: &VerifyCurve) -> Result<RoundCosts> {
+    let verify = (1..=Engine::MAX_TREE_ROWS).map(|rows| match rows {
+        1 => curve.plain_ms(),
+        rows => curve.verify_ms(rows),
+    });
+    RoundCosts::new(verify.collect(), curve.draft_ms(Engine::MAX_TREE_ROWS))
+}

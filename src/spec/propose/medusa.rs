@@ -1,0 +1,140 @@
+//! Shapes for the heads of the target to fill.
+
+use super::{DraftContext, Method, Proposer};
+use crate::{
+    error::Result,
+    spec::{
+        Draft, Proposal, RoundOutcome, TreeChoice, TreeTemplate,
+        policy::{HeadAccuracy, Limits, VerifyCurve, best_tree, tree_of},
+    },
+};
+
+/// Rounds after which the search is made anew with what was seen since.
+const REFRESH: u32 = 128;
+
+/// Proposes trees for heads on the target's last hidden state (arXiv 2401.10774, 2402.05109): of
+/// the shape that the heads' accuracies and the device's verify curve make best.
+#[derive(Debug)]
+pub struct Medusa {
+    /// What the head file says of itself.
+    prior: Vec<Vec<f32>>,
+    seen: HeadAccuracy,
+    curve: VerifyCurve,
+    choice: TreeChoice,
+    /// The last shape found, the nodes it was allowed, and the rounds since.
+    shape: Option<(usize, TreeTemplate)>,
+    rounds: u32,
+}
+
+impl Medusa {
+    /// Of so many heads. `accuracy` is that of the head file; heads are believed to be as good as
+    /// heads usually are where it is empty.
+    pub fn new(heads: usize, accuracy: &[Vec<f32>], curve: VerifyCurve) -> Self {
+        let prior = match accuracy.is_empty() {
+            true => HeadAccuracy::typical(heads, 16),
+            false => accuracy[..heads.min(accuracy.len())].to_vec(),
+        };
+        let (seen, choice) = (HeadAccuracy::new(), TreeChoice::Auto);
+        Self { prior, seen, curve, choice, shape: None, rounds: 0 }
+    }
+
+    /// How often each guess was right so far.
+    pub fn seen(&self) -> &HeadAccuracy {
+        &self.seen
+    }
+
+    /// The shape for trees of at most so many nodes.
+    pub fn template(&mut self, max_nodes: usize) -> &TreeTemplate {
+        let known = self.shape.as_ref().is_some_and(|(nodes, _)| *nodes == max_nodes);
+        if !known || self.rounds >= REFRESH {
+            self.rounds = 0;
+            let limits = Limits { nodes: max_nodes, ..Limits::default() };
+            let accuracy = self.seen.estimate(&self.prior);
+            let template = match &self.choice {
+                TreeChoice::Auto => best_tree(&accuracy, &self.curve, limits).template,
+                TreeChoice::Nodes(nodes) => {
+                    tree_of(&accuracy, *nodes, &self.curve, limits).template
+                }
+                TreeChoice::Shape(template) => template.clone(),
+            };
+            self.shape = Some((max_nodes, template));
+        }
+        &self.shape.as_ref().expect("made above").1
+    }
+}
+
+impl Proposer for Medusa {
+    fn method(&self) -> Method {
+        Method::Medusa
+    }
+
+    fn begin(&mut self, _: &[u32]) -> Result<()> {
+        Ok(())
+    }
+
+    fn propose(&mut self, context: &DraftContext<'_>) -> Result<Proposal> {
+        let template = self.template(context.max_nodes).cut(context.max_nodes, context.max_depth);
+        Ok(match template.len() {
+            1 => Proposal::Tokens(Draft::new(context.root())),
+            _ => Proposal::Heads(template),
+        })
+    }
+
+    fn observe(&mut self, outcome: &RoundOutcome) {
+        self.seen.observe(outcome);
+        self.rounds += 1;
+    }
+
+    fn set_tree(&mut self, tree: &TreeChoice) {
+        if self.choice != *tree {
+            self.choice = tree.clone();
+            self.shape = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::policy::{Between, CurveKey};
+
+    fn curve(node_ms: f64) -> VerifyCurve {
+        let key = CurveKey {
+            device: "test".into(),
+            driver: String::new(),
+            model: String::new(),
+            heads: None,
+            threads: 1,
+        };
+        let points = (1..=64).map(|rows| (rows, 10.0 + node_ms * (rows - 1) as f64)).collect();
+        VerifyCurve::new(key, 10.0, points, Between::Linear, Vec::new()).expect("rising")
+    }
+
+    fn shape(medusa: &mut Medusa, max_nodes: usize, max_depth: usize) -> usize {
+        let context = DraftContext { ids: &[1], prompt: 1, max_nodes, max_depth };
+        match medusa.propose(&context).expect("no device") {
+            Proposal::Heads(template) => {
+                assert!(template.max_depth() <= max_depth);
+                template.len()
+            }
+            Proposal::Tokens(draft) => draft.len(),
+        }
+    }
+
+    #[test]
+    fn the_tree_follows_request_limits_and_device() {
+        let accuracy = vec![vec![0.5, 0.2, 0.1], vec![0.3, 0.1, 0.05], vec![0.2, 0.1, 0.05]];
+        let mut cheap = Medusa::new(3, &accuracy, curve(0.01));
+        assert!(shape(&mut cheap, 64, 60) > 12);
+        assert!(shape(&mut cheap, 8, 60) <= 8);
+        assert_eq!(shape(&mut cheap, 64, 0), 1);
+        cheap.set_tree(&TreeChoice::Nodes(6));
+        assert_eq!(shape(&mut cheap, 64, 60), 6);
+        let chain = TreeTemplate::chain(3).expect("three");
+        cheap.set_tree(&TreeChoice::Shape(chain));
+        assert_eq!(shape(&mut cheap, 64, 60), 4);
+        assert_eq!(shape(&mut cheap, 64, 2), 3);
+        let mut dear = Medusa::new(3, &accuracy, curve(9.0));
+        assert_eq!(shape(&mut dear, 64, 60), 1, "no tree pays");
+    }
+}
