@@ -171,7 +171,7 @@ pub struct Device {
     /// Threads of the CPU device [default: all cores]
     #[arg(short, long, value_name = "N", env = "COPPICE_THREADS")]
     pub threads: Option<usize>,
-    /// Precision of activations in matrix products [default: mixed on `cpu`, f32 elsewhere]
+    /// Precision of activations in matrix products [default: mixed on `cpu` and `cuda`, f32 elsewhere]
     ///
     /// `f32` is exact; `q15` rounds each block of 32 to 15-bit codes, `q8` to 8-bit ones; `mixed` is
     /// q8 for gate and up, and q15 for the rest.
