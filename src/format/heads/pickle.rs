@@ -138,12 +138,12 @@ impl<'a> Machine<'a> {
     fn step(&mut self, op: u8) -> Result<(), String> {
         match op {
             // PROTO, FRAME
-            0x80 => match self.byte()? {
-                version @ (0 | 1 | 6..) => {
+            0x80 => {
+                let version = self.byte()?;
+                if !(2..=5).contains(&version) {
                     return Err(format!("protocol {version}, wanted 2 to 5"));
                 }
-                _ => {}
-            },
+            }
             0x95 => {
                 self.take(8)?;
             }
@@ -182,7 +182,7 @@ impl<'a> Machine<'a> {
             b'(' => self.stack.push(Value::Mark),
             b')' | b']' => self.push_list(Vec::new()),
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push_list(items);
             }
             0x85..=0x87 => {
@@ -196,7 +196,7 @@ impl<'a> Machine<'a> {
                 self.top_list()?.push(item);
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.top_list()?.extend(items);
             }
             b'}' => {
@@ -208,7 +208,7 @@ impl<'a> Machine<'a> {
                 self.top_dict()?.push((key, value));
             }
             b'u' => {
-                let mut items = self.to_mark()?.into_iter();
+                let mut items = self.pop_to_mark()?.into_iter();
                 let dict = self.top_dict()?;
                 while let Some(key) = items.next() {
                     let value = items.next().ok_or("a key without a value")?;
@@ -319,7 +319,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.stack.iter().rposition(|v| *v == Value::Mark).ok_or("there is no mark")?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();

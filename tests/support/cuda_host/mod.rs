@@ -30,9 +30,11 @@ use libloading::{Library, Symbol};
 /// Runs one launch: parameters, grid, threads of a block.
 type Entry = unsafe extern "C" fn(*const u8, *const u32, u32);
 
+/// A unit, compiled by the first trial that needs it.
+type Compiled = Arc<OnceLock<Result<Library, String>>>;
+
 /// Compiled units, shared by all trials of the process.
-static LIBRARIES: Mutex<BTreeMap<Unit, Arc<OnceLock<Result<Library, String>>>>> =
-    Mutex::new(BTreeMap::new());
+static LIBRARIES: Mutex<BTreeMap<Unit, Compiled>> = Mutex::new(BTreeMap::new());
 
 /// The device.
 pub fn open() -> SharedBackend {
@@ -129,7 +131,7 @@ impl Executor for HostCuda {
     }
 }
 
-fn library(unit: &Unit) -> Arc<OnceLock<Result<Library, String>>> {
+fn library(unit: &Unit) -> Compiled {
     let mut all = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
     all.entry(unit.clone()).or_default().clone()
 }

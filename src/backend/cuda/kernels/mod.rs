@@ -94,7 +94,7 @@ impl Launch {
         for value in &self.values {
             match value {
                 Value::View(view) => {
-                    bytes.extend((address(Some(view))? + view.offset).to_le_bytes())
+                    bytes.extend((address(Some(view))? + view.offset).to_le_bytes());
                 }
                 Value::Scratch(offset) => bytes.extend((address(None)? + offset).to_le_bytes()),
                 Value::U64(value) => bytes.extend(value.to_le_bytes()),
