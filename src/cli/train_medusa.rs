@@ -31,6 +31,8 @@ use crate::{
     },
 };
 
+/// What a token of an answer counts for when the draft vocabulary is chosen, next to any other.
+const ANSWER_WEIGHT: u64 = 8;
 /// Tokens of a piece of text.
 const WINDOW: usize = 512;
 
@@ -67,7 +69,9 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
     let work = args.work.clone().unwrap_or_else(|| with_suffix(&args.output, ".work"));
     let initial = args.from.as_deref().map(Heads::load).transpose().map_err(Error::from)?;
     let initial = initial.map(|(_, heads)| heads);
-    let made_by = format!("{sha256} {}", engine.adapter().selector);
+    // States of another precision are others.
+    let precision = args.device.activations.map_or_else(String::new, |asked| format!(" {asked:?}"));
+    let made_by = format!("{sha256} {}{precision}", engine.adapter().selector);
 
     let mut named: Vec<(PathBuf, Vec<Conversation>)> = Vec::new();
     for (dir, set) in &sets {
@@ -85,12 +89,13 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
         features.positions(true).len()
     ));
 
+    let counts = counts(&sets, &named, args.held_out, engine.vocab());
     let target = Target {
         backend: Arc::clone(engine.model().backend()),
         embed: engine.model().embedding().clone(),
         embed_rows: &|ids| engine.model().embedding_rows(ids),
         output_rows: &|ids| engine.model().output_rows(ids),
-        vocab: engine.vocab(),
+        counts: &counts,
         made_by,
     };
     let record = json!({
@@ -221,6 +226,32 @@ fn pieces(engine: &Engine, file: &Path, most: Option<usize>) -> Result<Vec<Conve
         held_out: false,
     };
     Ok(ids.chunks(WINDOW + 1).filter(|piece| piece.len() > 2).map(of).collect())
+}
+
+/// How often tokens occur in the conversations and texts to learn from, those of answers above all.
+fn counts(
+    sets: &[(&PathBuf, DataSet)],
+    named: &[(PathBuf, Vec<Conversation>)],
+    held_out: f64,
+    vocab: usize,
+) -> Vec<u64> {
+    let mut counts = vec![0; vocab];
+    let mut add = |ids: &[u32], weight: u64| {
+        for &id in ids {
+            counts[id as usize] += weight;
+        }
+    };
+    let records = sets.iter().flat_map(|(_, set)| &set.records);
+    for record in records.filter(|record| !record.is_held_out(held_out)) {
+        for &[start, end] in &record.answers {
+            add(&record.ids[start..end], ANSWER_WEIGHT);
+        }
+    }
+    let conversations = named.iter().flat_map(|(_, conversations)| conversations);
+    for conversation in conversations.filter(|conversation| !conversation.held_out) {
+        add(&conversation.ids, 1);
+    }
+    counts
 }
 
 /// Hidden states of all sets.

@@ -178,12 +178,6 @@ impl Features {
             .collect()
     }
 
-    /// Tokens of the answers that are trained on.
-    pub fn training_tokens(&self) -> Vec<u32> {
-        let rows = self.next.iter().zip(&self.held_out);
-        rows.filter(|(_, held_out)| !**held_out).map(|(&token, _)| token).collect()
-    }
-
     /// SHA-256 over the conversations.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -369,7 +363,6 @@ mod tests {
         assert_eq!(features.positions(true), [6, 7, 9, 10]);
         let tokens = [features.token(3, 0), features.token(3, 2), features.token(4, 2)];
         assert_eq!(tokens, [Some(107), Some(109), None]);
-        assert_eq!(features.training_tokens(), features.next()[..6]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Options {
     pub heads: usize,
     /// Residual blocks of a head.
     pub blocks: usize,
-    /// Tokens that heads can guess: the most frequent of the training answers.
+    /// Tokens that heads can guess: the most frequent.
     pub draft_vocab: usize,
     /// What they learn.
     pub targets: Targets,

@@ -48,8 +48,8 @@ pub struct Target<'a> {
     pub embed_rows: &'a dyn Fn(&[u32]) -> Result<Vec<f32>>,
     /// Gives rows of the output matrix, `[ids, D]`.
     pub output_rows: &'a dyn Fn(&[u32]) -> Result<Vec<f32>>,
-    /// Vocabulary V.
-    pub vocab: usize,
+    /// `[V]`: how often each token occurs in what heads should guess.
+    pub counts: &'a [u64],
     /// Model and precision, by which hidden states are told apart.
     pub made_by: String,
 }
@@ -157,10 +157,9 @@ impl<'a> Run<'a> {
         // Spread over all conversations, and the same ones each time.
         let spread = held_out.len().div_ceil(options.eval_positions).max(1);
         held_out = held_out.into_iter().step_by(spread).collect();
-        let tokens = features.training_tokens();
         let vocab = match initial.and_then(|heads| heads.draft_vocab.as_ref()) {
-            Some(ids) => DraftVocab::new(ids.clone(), target.vocab)?,
-            None => DraftVocab::most_frequent(&tokens, options.draft_vocab, target.vocab),
+            Some(ids) => DraftVocab::new(ids.clone(), target.counts.len())?,
+            None => DraftVocab::most_frequent(target.counts, options.draft_vocab),
         };
         let held_out_tokens: Vec<u32> =
             held_out.iter().filter_map(|&row| features.token(row as usize, 1)).collect();
@@ -206,7 +205,7 @@ impl<'a> Run<'a> {
             graph: Graph::new(options, layout, &frozen)?,
             vocab,
             soft,
-            target_vocab: target.vocab,
+            target_vocab: target.counts.len(),
             embed_scale,
             initial,
             identity,
