@@ -100,15 +100,33 @@ fn loss(heads: &Heads, batch: &Batch, frozen: &Frozen, per_row: usize) -> f64 {
     total
 }
 
+/// The CPU paths, and the first adapter of wgpu where there is one.
+fn devices() -> Vec<SharedBackend> {
+    let fast = Cpu::fast(2).expect("threads start");
+    let mut all: Vec<SharedBackend> = vec![Arc::new(Cpu::reference()), Arc::new(fast)];
+    #[cfg(feature = "wgpu")]
+    if !crate::backend::wgpu::list().is_empty() {
+        let device = crate::backend::wgpu::open(0, &crate::backend::wgpu::Options::default());
+        all.push(Arc::new(device.expect("a listed adapter opens")));
+    }
+    all
+}
+
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_are_those_of_finite_differences_on_every_device() {
+    for device in devices() {
+        check_gradients(&device);
+    }
+}
+
+fn check_gradients(device: &SharedBackend) {
     const ROWS: usize = 5;
     const DRAFT: usize = 20;
     for kind in [HeadKind::Independent, HeadKind::Sequential] {
         let (heads, targets) = (2, Targets::Soft { top: 3 });
         let options =
             Options { kind, heads, blocks: 2, targets, batch: ROWS, ..Options::default() };
-        let frozen = frozen(Arc::new(Cpu::reference()), DRAFT);
+        let frozen = frozen(Arc::clone(device), DRAFT);
         let layout = Layout::new(&options, WIDTH);
         let graph = Graph::new(&options, layout.clone(), &frozen).expect("prepared");
         let values: Vec<f32> = noise(layout.elements(), 3).iter().map(|x| 0.3 * x).collect();
