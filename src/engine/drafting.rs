@@ -248,18 +248,30 @@ fn pieces(tokenizer: &Tokenizer) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::heads::{HeadKind, HeadRecord};
 
     #[test]
     fn sources_that_are_missing_or_in_vain_are_named() {
         let texts = DraftSources { documents: vec!["a".into()], ..DraftSources::default() };
         let store = DraftSources { datastore: Some("x".into()), ..DraftSources::default() };
         let model = DraftSources { model: Some("x".into()), ..DraftSources::default() };
+        let nothing = Heads {
+            kind: HeadKind::Independent,
+            width: 1,
+            vocab: 1,
+            draft_vocab: None,
+            embed_scale: 1.0,
+            heads: Vec::new(),
+            record: HeadRecord::default(),
+        };
+        let heads = DraftSources { heads: Some(Arc::new(nothing)), ..DraftSources::default() };
         let none = DraftSources::default();
         for (sources, fitting) in [
             (&texts, &[Method::Lookup, Method::Auto][..]),
             (&store, &[Method::Rest, Method::Auto]),
             (&model, &[Method::Draft, Method::Auto]),
-            (&none, &[Method::Plain, Method::Medusa, Method::Lookup, Method::Auto]),
+            (&heads, &[Method::Medusa, Method::Auto]),
+            (&none, &[Method::Plain, Method::Lookup, Method::Auto]),
         ] {
             for method in Method::ALL {
                 assert_eq!(sources.check(method).is_ok(), fitting.contains(&method), "{method:?}");
