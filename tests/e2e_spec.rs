@@ -12,7 +12,7 @@ use coppice::{
     },
     format::heads::{Dense, Head, HeadKind, HeadRecord, Heads, ResBlock},
     kv::Sequence,
-    model::{Model, Want},
+    model::{Model, Precision, Want},
     ops::KvFormat,
     quant::QuantFormat,
     sample::{Sampler, SamplerParams},
@@ -487,7 +487,9 @@ fn a_draft_vocabulary_keeps_its_rows_of_the_output_matrix() {
             for (node, &id) in best[..3].iter().enumerate() {
                 let want = (f64::from(logits[id as usize]).exp() / total).ln() as f32;
                 let said = logprobs[node + 1];
-                assert!((said - want).abs() < 1e-3, "{name}: {said} {want}");
+                // Heads see 8-bit rows where the target sees 15-bit ones.
+                let bound = if device.precision == Precision::MIXED { 0.05 } else { 1e-3 };
+                assert!((said - want).abs() < bound, "{name}: {said} {want}");
             }
         }
     }
