@@ -15,8 +15,8 @@ use crate::{
 
 /// Context behind which steps are measured.
 const DEPTH: usize = 128;
-/// Measurements of each; the least counts.
-const REPEAT: usize = 3;
+/// Measurements of each step; their median counts.
+const PASSES: usize = 5;
 
 impl Engine {
     /// What rounds take on this device: kept from an earlier process, or measured now in about a
@@ -73,29 +73,22 @@ impl Engine {
         let mut sequence = Sequence::new(self.model.pool());
         let never = AtomicBool::new(false);
         self.model.prefill(&mut sequence, &ids, Want::LastStats, &never)?;
-        let least = |times: Vec<f64>| times.into_iter().fold(f64::INFINITY, f64::min);
-        let mut points = Vec::new();
-        for rows in ROW_BUCKETS.into_iter().filter(|&rows| rows <= Self::MAX_TREE_ROWS) {
-            let nodes = self.filler(rows);
-            let parents: Vec<Option<usize>> =
-                (0..rows).map(|node| (node > 0).then_some(0)).collect();
-            let mut times = Vec::new();
-            for _ in 0..=REPEAT {
+        let rows = ROW_BUCKETS.into_iter().filter(|&rows| rows <= Self::MAX_TREE_ROWS);
+        let mut verify: Vec<(usize, Vec<f64>)> = rows.map(|rows| (rows, Vec::new())).collect();
+        let depths = 1..=self.model.draft_depth();
+        let mut drafted: Vec<(usize, Vec<f64>)> = depths.map(|depth| (depth, Vec::new())).collect();
+        // Size after size in each pass: what disturbs the machine for a while disturbs all sizes.
+        for pass in 0..=PASSES {
+            for (rows, times) in &mut verify {
+                let nodes = self.filler(*rows);
+                let parents: Vec<Option<usize>> =
+                    (0..*rows).map(|node| (node > 0).then_some(0)).collect();
                 let started = Instant::now();
                 drop(self.model.tree_step(&mut sequence, &nodes, &parents, Want::AllStats)?);
                 times.push(started.elapsed().as_secs_f64() * 1e3);
             }
-            // The first one prepared the step.
-            points.push((rows, least(times.split_off(1))));
-        }
-        let plain = points[0].1;
-        let between = Between::Padded;
-        let verify = VerifyCurve::new(key.clone(), plain, points.clone(), between, Vec::new())?;
-        let mut draft = Vec::new();
-        for depth in 1..=self.model.draft_depth() {
-            let template = TreeTemplate::chain(depth)?;
-            let mut times = Vec::new();
-            for _ in 0..=REPEAT {
+            for (depth, times) in &mut drafted {
+                let template = TreeTemplate::chain(*depth)?;
                 // Leaves the hidden state that drafting starts from.
                 self.model.decode(&mut sequence, ids[0], Want::LastStats)?;
                 let started = Instant::now();
@@ -104,11 +97,26 @@ impl Engine {
                 times.push(started.elapsed().as_secs_f64() * 1e3);
                 self.model.truncate(&mut sequence, ids.len())?;
             }
-            let round = least(times.split_off(1));
-            draft.push((round - verify.verify_ms(depth + 1)).max(0.0));
+            if pass == 0 {
+                // The first pass prepared the steps.
+                verify.iter_mut().chain(&mut drafted).for_each(|(_, times)| times.clear());
+            }
         }
+        let points: Vec<(usize, f64)> =
+            verify.into_iter().map(|(rows, times)| (rows, median(times))).collect();
+        let (plain, between) = (points[0].1, Between::Padded);
+        let verify = VerifyCurve::new(key.clone(), plain, points.clone(), between, Vec::new())?;
+        let draft = drafted
+            .into_iter()
+            .map(|(depth, times)| (median(times) - verify.verify_ms(depth + 1)).max(0.0))
+            .collect();
         VerifyCurve::new(key, plain, points, between, draft)
     }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 /// The curve as proposers that weigh single nodes want it.
