@@ -21,10 +21,11 @@ use coppice::{
     ops::{Op, QMatMul},
 };
 
-/// Beginnings of names of kernels that may spill, with the reason.
-const MAY_SPILL: &[(&str, &str)] = &[(
-    "qmatmul_s8(FORMAT=8, TILES=8",
-    "Q2_K holds two scales and two minima a block beside 32 sums: two registers too many on sm_90",
+/// Beginnings of names of kernels that may spill, the most bytes, and why.
+const MAY_SPILL: &[(&str, u32, &str)] = &[(
+    "qmatmul_s8(",
+    16,
+    "32 sums of eight tiles beside two scales and minima: a few registers are put aside once a block of 32",
 )];
 
 /// The op with fewer rows, for every variant of a kernel that depends on them.
@@ -102,7 +103,8 @@ fn compile_all(arch: u32) {
         };
         writeln!(report, "| {name} | {registers} | {shared_bytes} | {spill_bytes} |")
             .expect("a string takes everything");
-        if spill_bytes > 0 && !MAY_SPILL.iter().any(|(start, _)| name.starts_with(start)) {
+        let allowed = MAY_SPILL.iter().find(|(start, ..)| name.starts_with(start));
+        if spill_bytes > allowed.map_or(0, |&(_, bytes, _)| bytes) {
             faults.push(format!("{name} spills {spill_bytes} bytes"));
         }
         if shared_bytes > 48 << 10 {

@@ -103,7 +103,7 @@ fn quantised(op: &QMatMul, wide: bool) -> Result<Plan, String> {
         .launch([blocks.div_ceil(4), m, 1], 128)?;
     // tiles of 8 columns: more of them share a weight's fragment; more groups share the columns'
     let tiles = m.div_ceil(8).next_power_of_two().min(8);
-    let groups = if tiles >= 4 { 4 } else { 1 };
+    let groups = if tiles >= 4 { 2 } else { 1 };
     let product = rows(result(Builder::new("qmatmul_s8"), op))
         .define("TILES", format!("{tiles}u"))
         .define("GROUPS", format!("{groups}u"))
