@@ -26,7 +26,18 @@ fn prepared(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
     let data = sandbox.path().join("data");
     let paths = [&model, &prompts, &data].map(|path| path.to_string_lossy());
     let mut args = vec!["train", "data", "-d", "cpu", "-m", &paths[0], "--prompts", &paths[1]];
-    args.extend(["-o", &paths[2], "--ctx", "128", "-n", "60", "--greedy-share", "1"]);
+    args.extend([
+        "-o",
+        &paths[2],
+        "--ctx",
+        "128",
+        "-n",
+        "60",
+        "--greedy-share",
+        "0",
+        "--temp",
+        "0.4",
+    ]);
     let made = sandbox.run(args);
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     (model, data)
@@ -57,17 +68,18 @@ fn load(path: &Path) -> Heads {
 fn loss_falls_and_heads_beat_untrained_ones() {
     let sandbox = Sandbox::new();
     let (model, data) = prepared(&sandbox);
-    for (kind, targets) in [("hydra", "soft"), ("medusa", "hard")] {
+    // Answers are drawn at T = 0.4: a head that does not see the token drawn before can gain little.
+    for (kind, targets, gain) in [("hydra", "soft", 1.3), ("medusa", "hard", 1.0)] {
         let out = sandbox.path().join(format!("{kind}.safetensors"));
         let more = ["--kind", kind, "--targets", targets, "--epochs", "6"];
         let run = sandbox.run(words(&model, &data, &out, &more));
         assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{}", run.stderr);
         let entries = log(&out);
         let losses: Vec<f64> = entries.iter().filter_map(|e| e["loss"][0].as_f64()).collect();
-        assert!(losses[losses.len() - 1] < 0.8 * losses[0], "{losses:?}");
+        assert!(losses[losses.len() - 1] < 0.95 * losses[0], "{losses:?}");
         let top1: Vec<f64> =
             entries.iter().filter_map(|e| e["evaluation"]["heads"][0]["top1"].as_f64()).collect();
-        assert!(top1[top1.len() - 1] > top1[0] + 0.2, "{top1:?}");
+        assert!(top1[top1.len() - 1] > gain * top1[0], "{top1:?}");
         let heads = load(&out);
         let wanted = if kind == "hydra" { HeadKind::Sequential } else { HeadKind::Independent };
         assert_eq!((heads.kind, heads.heads.len()), (wanted, 2));

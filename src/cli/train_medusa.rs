@@ -33,7 +33,7 @@ use crate::{
 
 /// What a token of an answer counts for when the draft vocabulary is chosen, next to any other.
 const ANSWER_WEIGHT: u64 = 8;
-/// Tokens of a piece of text.
+/// Most tokens of a piece of text.
 const WINDOW: usize = 512;
 
 pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result<ExitCode> {
@@ -63,8 +63,7 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
         }
     }
     let contexts = sets.iter().map(|(_, set)| set.header.settings.context);
-    let context = contexts.chain([WINDOW]).max();
-    let model = low::Model { ctx: args.model.ctx.or(context), ..args.model.clone() };
+    let model = low::Model { ctx: args.model.ctx.or(contexts.max()), ..args.model.clone() };
     let mut engine = high::engine(&model, &args.device, term)?;
     let work = args.work.clone().unwrap_or_else(|| with_suffix(&args.output, ".work"));
     let initial = args.from.as_deref().map(Heads::load).transpose().map_err(Error::from)?;
@@ -225,7 +224,8 @@ fn pieces(engine: &Engine, file: &Path, most: Option<usize>) -> Result<Vec<Conve
         answers: vec![[1, ids.len()]],
         held_out: false,
     };
-    Ok(ids.chunks(WINDOW + 1).filter(|piece| piece.len() > 2).map(of).collect())
+    let window = WINDOW.min(engine.context() - 1);
+    Ok(ids.chunks(window + 1).filter(|piece| piece.len() > 2).map(of).collect())
 }
 
 /// How often tokens occur in the conversations and texts to learn from, those of answers above all.
