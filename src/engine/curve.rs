@@ -23,21 +23,24 @@ impl Engine {
     /// second, and kept in `folder` if one is given.
     ///
     /// # Errors
-    /// Those of the device, and a folder that cannot be read or written.
+    /// Those of the device. A folder that cannot be read or written costs a measurement, not the
+    /// answer; a warning says so.
     pub fn curve(&mut self, folder: Option<&Path>) -> Result<&VerifyCurve> {
         let key = self.curve_key();
         if self.curve.as_ref().is_none_or(|curve| *curve.key() != key) {
             let store = folder.map(CurveStore::new);
-            let kept = match &store {
-                Some(store) => store.load(&key)?,
-                None => None,
-            };
+            let kept = store.as_ref().and_then(|store| {
+                store.load(&key).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the kept verify curve cannot be read; measuring anew");
+                    None
+                })
+            });
             let curve = match kept {
                 Some(curve) => curve,
                 None => {
                     let curve = self.measure(key)?;
-                    if let Some(store) = &store {
-                        store.save(&curve)?;
+                    if let Some(Err(error)) = store.as_ref().map(|store| store.save(&curve)) {
+                        tracing::warn!(%error, "the verify curve cannot be kept");
                     }
                     curve
                 }
