@@ -116,10 +116,10 @@ impl Heads {
         Ok((layout, heads))
     }
 
-    /// Whether a file or folder holds heads and nothing else, or is a PyTorch archive, which no model
-    /// of ours is; it need not be sound.
+    /// Whether a file or folder holds heads and nothing else, or is PyTorch's, which no model of ours
+    /// is; it need not be sound.
     pub fn are_in(path: &Path) -> bool {
-        store::is_archive(path)
+        store::is_torch(path)
             || Store::open(path)
                 .is_ok_and(|store| store.is_native() || layout::is_only_heads(&store))
     }

@@ -68,9 +68,13 @@ struct Index {
 /// How a zip archive begins.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// Whether a file is a zip archive, as PyTorch writes them.
-pub(super) fn is_archive(path: &Path) -> bool {
-    Map::open(path).is_ok_and(|map| map.bytes().starts_with(ZIP))
+/// How PyTorch's files began before version 1.6.
+const OLD: &[u8] = b"\x80\x02\x8a\x0al\xfc";
+
+/// Whether PyTorch wrote a file, of any version.
+pub(super) fn is_torch(path: &Path) -> bool {
+    let begins = |map: Map| map.bytes().starts_with(ZIP) || map.bytes().starts_with(OLD);
+    Map::open(path).is_ok_and(begins)
 }
 
 impl Store {
@@ -107,7 +111,7 @@ impl Store {
         } else if map.bytes().get(8) == Some(&b'{') {
             self.add_safetensors(map)
         } else {
-            let old = map.bytes().starts_with(b"\x80\x02\x8a\x0al\xfc");
+            let old = map.bytes().starts_with(OLD);
             let (message, hint) = if old {
                 ("a PyTorch file as versions before 1.6 wrote it", "load it and save it again")
             } else {

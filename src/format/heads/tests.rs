@@ -335,6 +335,16 @@ fn files_without_heads_say_what_they_have() {
         let error = Heads::load(&path).expect_err(said).to_string();
         assert!(error.contains(said) && error.contains("x.bin"), "{said}: {error}");
     }
+    for (bytes, are) in [
+        (safetensors(&base(), &[]), false),
+        (safetensors(&medusa(&heads(true), "a."), &[]), true),
+        (vllm(&heads(true), Some([1, 2, 3, 4, 5, 6])), true),
+        (torch(&base()), true),
+        (b"\x80\x02\x8a\x0al\xfc".to_vec(), true),
+        (b"GGUF and more".to_vec(), false),
+    ] {
+        assert_eq!(Heads::are_in(&put(&dir, "y", &bytes)), are);
+    }
     let error = Heads::load(&dir.path().join("none")).expect_err("no such file").to_string();
     assert!(error.contains("none"), "{error}");
     let empty = tempfile::tempdir().expect("a temporary folder");
