@@ -157,10 +157,8 @@ impl<'a> Run<'a> {
         // Spread over all conversations, and the same ones each time.
         let spread = held_out.len().div_ceil(options.eval_positions).max(1);
         held_out = held_out.into_iter().step_by(spread).collect();
-        let vocab = match initial.and_then(|heads| heads.draft_vocab.as_ref()) {
-            Some(ids) => DraftVocab::new(ids.clone(), target.counts.len())?,
-            None => DraftVocab::most_frequent(target.counts, options.draft_vocab),
-        };
+        // Heads give hidden states, so those to start from may have guessed other tokens.
+        let vocab = DraftVocab::most_frequent(target.counts, options.draft_vocab);
         let held_out_tokens: Vec<u32> =
             held_out.iter().filter_map(|&row| features.token(row as usize, 1)).collect();
         let coverage = vocab.coverage(&held_out_tokens);
