@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{high, low, term::Term};
+use super::{high, low, low_shared, term::Term};
 use crate::{engine::Engine, error::Error};
 
 /// Mean and spread of repeated times.
@@ -113,7 +113,8 @@ pub(super) fn main(args: &low::Bench, term: &Term) -> anyhow::Result<ExitCode> {
         .into());
     }
     let need = args.prompt.max(args.depth + args.decode).max(args.depth + most) + 1;
-    let model = low::Model { ctx: Some(args.model.ctx.unwrap_or(need)), ..args.model.clone() };
+    let model =
+        low_shared::Model { ctx: Some(args.model.ctx.unwrap_or(need)), ..args.model.clone() };
     let started = std::time::Instant::now();
     let mut engine = high::engine(&model, &args.device, term)?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;

@@ -10,7 +10,9 @@ use std::{
 
 use rustyline::error::ReadlineError;
 
-use super::{INTERRUPTED, high, interrupt, low, record::Record, run::end_note, term::Term};
+use super::{
+    INTERRUPTED, high, interrupt, low, low_shared, record::Record, run::end_note, term::Term,
+};
 use crate::{
     engine::{Engine, Event, Request, StopReason},
     error::{Error, Result},
@@ -114,7 +116,7 @@ struct Conversation {
     record: Record,
     system: Option<String>,
     turns: Vec<Message>,
-    output: low::Output,
+    output: low_shared::Output,
 }
 
 impl Conversation {

@@ -8,8 +8,10 @@ use clap::Command;
 use serde::Serialize;
 
 use super::{
-    low::{Cli, HeadsAction, TrainStage, Verb},
+    low::{Cli, Verb},
+    low_files::HeadsAction,
     low_spec::BenchKind,
+    low_train::TrainStage,
 };
 
 /// `COPPICE_CONFIG`, else `config.toml` in the platform's configuration folder.

@@ -10,7 +10,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{high, interrupt, low, term::Term};
+use super::{high, interrupt, low_files, term::Term};
 use crate::{
     engine::{Engine, vocabulary_id},
     error::{Error, Result},
@@ -40,14 +40,14 @@ struct Report {
     fits_model: Option<bool>,
 }
 
-pub(super) fn main(args: &low::Datastore, term: &Term) -> anyhow::Result<ExitCode> {
+pub(super) fn main(args: &low_files::Datastore, term: &Term) -> anyhow::Result<ExitCode> {
     match args {
-        low::Datastore::Build(args) => build(args, term),
-        low::Datastore::Info(args) => info(args, term),
+        low_files::Datastore::Build(args) => build(args, term),
+        low_files::Datastore::Info(args) => info(args, term),
     }
 }
 
-fn build(args: &low::DatastoreBuild, term: &Term) -> anyhow::Result<ExitCode> {
+fn build(args: &low_files::DatastoreBuild, term: &Term) -> anyhow::Result<ExitCode> {
     let path = &args.output;
     if path.exists() && !args.force {
         return Err(Error::Invalid {
@@ -81,7 +81,7 @@ fn build(args: &low::DatastoreBuild, term: &Term) -> anyhow::Result<ExitCode> {
     print(&Datastore::open(path)?, None, args.json)
 }
 
-fn info(args: &low::DatastoreInfo, term: &Term) -> anyhow::Result<ExitCode> {
+fn info(args: &low_files::DatastoreInfo, term: &Term) -> anyhow::Result<ExitCode> {
     let store = Datastore::open(&args.file)?;
     let fits = match &args.model {
         None => None,

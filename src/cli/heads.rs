@@ -4,7 +4,7 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{high, low, term::Term};
+use super::{high, low_files, term::Term};
 use crate::{
     error::Error,
     format::{
@@ -76,7 +76,7 @@ pub(super) fn inspect(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Rewrites heads as our own file.
-pub(super) fn convert(args: &low::ConvertHeads, term: &Term) -> anyhow::Result<ExitCode> {
+pub(super) fn convert(args: &low_files::ConvertHeads, term: &Term) -> anyhow::Result<ExitCode> {
     let (layout, mut heads) = Heads::load(&args.file)?;
     if let Some(base) = &args.base {
         let path = high::model_path(base, args.offline, term)?;
@@ -96,9 +96,9 @@ pub(super) fn convert(args: &low::ConvertHeads, term: &Term) -> anyhow::Result<E
         .into());
     }
     let precision = match args.store {
-        low::HeadStorage::F32 => Precision::F32,
-        low::HeadStorage::F16 => Precision::F16,
-        low::HeadStorage::Q8 => Precision::Q8,
+        low_files::HeadStorage::F32 => Precision::F32,
+        low_files::HeadStorage::F16 => Precision::F16,
+        low_files::HeadStorage::Q8 => Precision::Q8,
     };
     heads.save(&args.output, precision)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |file| file.len());

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{low, progress::DownloadBar, term::Term};
+use super::{low_shared, low_spec, progress::DownloadBar, term::Term};
 use crate::{
     engine::{DeviceSpec, DraftSources, Engine, LoadOptions},
     error::{Error, Result},
@@ -29,15 +29,19 @@ pub(super) fn model_path(model: &str, offline: bool, term: &Term) -> Result<Path
 }
 
 /// Loads the model on the device.
-pub(super) fn engine(model: &low::Model, device: &low::Device, term: &Term) -> Result<Engine> {
+pub(super) fn engine(
+    model: &low_shared::Model,
+    device: &low_shared::Device,
+    term: &Term,
+) -> Result<Engine> {
     engine_for(1, model, device, term)
 }
 
 /// Loads the model on the device, with room in the cache for so many sequences.
 pub(super) fn engine_for(
     sequences: usize,
-    model: &low::Model,
-    device: &low::Device,
+    model: &low_shared::Model,
+    device: &low_shared::Device,
     term: &Term,
 ) -> Result<Engine> {
     let options = LoadOptions { sequences, ..load_options(model, device)? };
@@ -50,9 +54,9 @@ pub(super) fn engine_for(
 /// Sets up who drafts; gives how to speculate.
 pub(super) fn speculation(
     engine: &mut Engine,
-    spec: &low::Speculation,
-    model: &low::Model,
-    device: &low::Device,
+    spec: &low_spec::Speculation,
+    model: &low_shared::Model,
+    device: &low_shared::Device,
     term: &Term,
 ) -> Result<Speculation> {
     let method = method(spec.spec);
@@ -95,32 +99,32 @@ pub(super) fn speculation(
 }
 
 /// The method of a word on the command line.
-pub(super) fn method(spec: low::Spec) -> Method {
+pub(super) fn method(spec: low_spec::Spec) -> Method {
     match spec {
-        low::Spec::Plain => Method::Plain,
-        low::Spec::Medusa => Method::Medusa,
-        low::Spec::Lookup => Method::Lookup,
-        low::Spec::Rest => Method::Rest,
-        low::Spec::Draft => Method::Draft,
-        low::Spec::Auto => Method::Auto,
+        low_spec::Spec::Plain => Method::Plain,
+        low_spec::Spec::Medusa => Method::Medusa,
+        low_spec::Spec::Lookup => Method::Lookup,
+        low_spec::Spec::Rest => Method::Rest,
+        low_spec::Spec::Draft => Method::Draft,
+        low_spec::Spec::Auto => Method::Auto,
     }
 }
 
-fn load_options(model: &low::Model, device: &low::Device) -> Result<LoadOptions> {
+fn load_options(model: &low_shared::Model, device: &low_shared::Device) -> Result<LoadOptions> {
     Ok(LoadOptions {
         device: device.device.parse::<DeviceSpec>()?,
         threads: threads(device.threads)?,
         precision: device.activations.map(|activations| match activations {
-            low::Activations::F32 => Activations::F32.into(),
-            low::Activations::Q15 => Activations::Q15.into(),
-            low::Activations::Mixed => Precision::MIXED,
-            low::Activations::Q8 => Activations::Q8.into(),
+            low_shared::Activations::F32 => Activations::F32.into(),
+            low_shared::Activations::Q15 => Activations::Q15.into(),
+            low_shared::Activations::Mixed => Precision::MIXED,
+            low_shared::Activations::Q8 => Activations::Q8.into(),
         }),
         quant: model.quant.as_deref().map(str::parse).transpose().map_err(Error::invalid)?,
         kv: match model.kv {
-            low::Kv::F32 => KvFormat::F32,
-            low::Kv::F16 => KvFormat::F16,
-            low::Kv::Q8_0 => KvFormat::Q8_0,
+            low_shared::Kv::F32 => KvFormat::F32,
+            low_shared::Kv::F16 => KvFormat::F16,
+            low_shared::Kv::Q8_0 => KvFormat::Q8_0,
         },
         context: model.ctx,
         sequences: 1,
@@ -139,7 +143,7 @@ pub(super) fn threads(threads: Option<usize>) -> Result<Option<usize>> {
 }
 
 /// Sampler settings; without a seed, one from the clock.
-pub(super) fn sampler(sampling: &low::Sampling) -> Result<SamplerParams> {
+pub(super) fn sampler(sampling: &low_shared::Sampling) -> Result<SamplerParams> {
     let clock =
         || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let params = SamplerParams {

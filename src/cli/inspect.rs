@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{heads, low};
+use super::{heads, low_files};
 use crate::format::{ModelSource, gguf::Value, heads::Heads};
 
 /// Longest value printed for a person.
@@ -38,7 +38,7 @@ struct Report {
     tensors: Vec<Tensor>,
 }
 
-pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
+pub(super) fn main(args: &low_files::Inspect) -> anyhow::Result<ExitCode> {
     if Heads::are_in(&args.file) {
         return heads::inspect(&args.file, args.json);
     }
@@ -83,7 +83,7 @@ pub(super) fn main(args: &low::Inspect) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(source: &ModelSource, args: &low::Inspect) -> anyhow::Result<Report> {
+fn report(source: &ModelSource, args: &low_files::Inspect) -> anyhow::Result<Report> {
     let (config, unsupported) = match source.config() {
         Ok(config) => (Some(serde_json::to_value(&config)?), None),
         Err(error) => (None, Some(error.to_string())),

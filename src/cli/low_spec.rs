@@ -1,11 +1,96 @@
-//! Arguments of the verbs about speculation: recorded rounds, and Spec-Bench.
+//! Arguments about speculation: how to draft, recorded rounds, and Spec-Bench.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::low::{Device, Drafting, Model, Rounds, Spec};
+use super::low_shared::{Device, Model};
+
+/// How to draft.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Speculation")]
+pub struct Speculation {
+    /// Method
+    #[arg(long, value_name = "METHOD", default_value = "plain")]
+    pub spec: Spec,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub drafting: Drafting,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rounds: Rounds,
+}
+
+/// What rounds look like, and what they keep.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Speculation")]
+pub struct Rounds {
+    /// Trees of heads: nodes with the root, `auto` for what pays most here, or a file of choices
+    #[arg(long, value_name = "TREE", default_value = "auto")]
+    pub tree: String,
+    /// Let heads place the nodes of a tree where they are confident in each round
+    #[arg(long)]
+    pub grow: bool,
+    /// Rule of acceptance: greedy, seeded, typical or residual [default: the cheapest that gives
+    /// the text of plain decoding]
+    #[arg(long, value_name = "RULE")]
+    pub accept: Option<String>,
+    /// Speculate even where it is slower than plain decoding
+    #[arg(long)]
+    pub no_gate: bool,
+}
+
+/// What there is to draft from.
+#[derive(Args, Clone, Debug, Default, Serialize)]
+#[command(next_help_heading = "Speculation")]
+pub struct Drafting {
+    /// Texts that the answer may quote, for `lookup` and `auto`
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub documents: Vec<PathBuf>,
+    /// Datastore of `coppice datastore build`, for `rest` and `auto`
+    #[arg(long, value_name = "FILE")]
+    pub datastore: Option<PathBuf>,
+    /// Smaller model with the same vocabulary, named as for --model, for `draft` and `auto`
+    #[arg(long, value_name = "MODEL")]
+    pub draft_model: Option<String>,
+    /// Draft heads of the model, for `medusa` and `auto`
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
+}
+
+impl Drafting {
+    /// Those that a method looks at.
+    pub fn of(&self, spec: Spec) -> Self {
+        let mixes = spec == Spec::Auto;
+        let mut of = self.clone();
+        if !mixes && spec != Spec::Lookup {
+            of.documents.clear();
+        }
+        of.datastore = of.datastore.filter(|_| mixes || spec == Spec::Rest);
+        of.draft_model = of.draft_model.filter(|_| mixes || spec == Spec::Draft);
+        of.heads = of.heads.filter(|_| mixes || spec == Spec::Medusa);
+        of
+    }
+}
+
+/// Speculation method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Spec {
+    /// One token a step.
+    Plain,
+    /// Trees that --heads fill.
+    Medusa,
+    /// Repeats of prompt, answer and --documents.
+    Lookup,
+    /// Retrieval from --datastore.
+    Rest,
+    /// A smaller model.
+    Draft,
+    /// Whichever promises most in each round.
+    Auto,
+}
 
 /// `coppice trace`.
 #[derive(Args, Debug, Serialize)]

@@ -1,11 +1,98 @@
-//! Arguments of `coppice train medusa`.
+//! Arguments of `coppice train`.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::low::{Device, Model};
+use super::low_shared::{Device, Model};
+
+/// `coppice train`.
+#[derive(Args, Debug, Serialize)]
+#[command(arg_required_else_help = true)]
+pub struct Train {
+    #[command(subcommand)]
+    #[serde(flatten)]
+    pub stage: TrainStage,
+}
+
+/// Stages of training.
+#[derive(Debug, Serialize, Subcommand)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainStage {
+    /// Let the model answer prompts, and write them itself: the text that heads learn
+    Data(TrainData),
+    /// Train draft heads on what the model wrote
+    Medusa(TrainMedusa),
+}
+
+/// `coppice train data`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Prompts are lines of a text file, or objects of a .jsonl file: {\"prompt\": TEXT}, {\"turns\": [TEXT,
+…]}, {\"messages\": [{\"role\": …, \"content\": TEXT}, …]} (the model gives its own answers), or
+{\"begin\": TEXT, \"count\": N} (the model completes the user's turn, N times). `system` may stand
+beside each.
+
+The run can be stopped at any time. Started again with the same model and flags it goes on where it
+was; prompts may be added.
+
+Examples:
+  coppice train data --self-prompts 1000 -o data
+  coppice train data --prompts questions.txt --prompts chats.jsonl --tokens 1000000 -o data")]
+pub struct TrainData {
+    /// File of prompts; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Vec<PathBuf>,
+    /// Conversations in which the model writes the user's turns too
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub self_prompts: usize,
+    /// Most turns of such a conversation
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub self_turns: usize,
+    /// Folder to write to, or to go on in
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Stop when there are this many tokens of answers [default: after the last prompt]
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
+    /// Most tokens of an answer
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
+    pub max_tokens: usize,
+    /// Temperature of answers that are not greedy
+    #[arg(long, value_name = "T", default_value_t = 0.7)]
+    pub temp: f32,
+    /// Keep the most likely tokens of this total probability; 1 keeps all
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Share of conversations with greedy answers
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub greedy_share: f32,
+    /// Temperature of user's turns that the model writes
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    pub user_temp: f32,
+    /// Total probability of the tokens kept for them
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub user_top_p: f32,
+    /// Most tokens of a user's turn; longer ones are given up
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub user_tokens: usize,
+    /// Seed; the same seed, model and flags give the same conversations
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Conversations at once
+    #[arg(short, long, value_name = "N", default_value_t = 64)]
+    pub batch: usize,
+    /// Continue prompts as they are, without the chat template
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
+}
 
 /// `coppice train medusa`.
 #[derive(Args, Debug, Serialize)]

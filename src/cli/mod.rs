@@ -16,6 +16,8 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod low;
+mod low_files;
+mod low_shared;
 mod low_spec;
 mod low_train;
 mod perplexity;
@@ -35,7 +37,9 @@ use std::{ffi::OsString, io::Write as _, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    low::{Cli, HeadsAction, TrainStage, Verb},
+    low::{Cli, Verb},
+    low_files::HeadsAction,
+    low_train::TrainStage,
     term::Term,
 };
 use crate::{backend::BackendError, error::Error};

@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{high, interrupt, low, term::Term};
+use super::{high, interrupt, low, low_shared, term::Term};
 use crate::{
     engine::Perplexity,
     text::{AddSpecial, ParseSpecial},
@@ -26,7 +26,7 @@ pub(super) fn main(args: &low::Perplexity, term: &Term) -> anyhow::Result<ExitCo
     let text = high::text_of(&args.file)?;
     let cancel = interrupt::flag()?;
     let window = args.model.ctx.unwrap_or(WINDOW);
-    let model = low::Model { ctx: Some(window), ..args.model.clone() };
+    let model = low_shared::Model { ctx: Some(window), ..args.model.clone() };
     let mut engine = high::engine(&model, &args.device, term)?;
     let mut ids = engine.tokenizer().encode(&text, AddSpecial::No, ParseSpecial::No)?;
     if let Some(most) = args.tokens {

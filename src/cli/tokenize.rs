@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{high, low, term::Term};
+use super::{high, low_files, term::Term};
 use crate::{
     engine::Engine,
     text::{AddSpecial, ParseSpecial},
@@ -16,7 +16,7 @@ struct Report {
     pieces: Vec<String>,
 }
 
-pub(super) fn main(args: &low::Tokenize, term: &Term) -> anyhow::Result<ExitCode> {
+pub(super) fn main(args: &low_files::Tokenize, term: &Term) -> anyhow::Result<ExitCode> {
     let text = high::text_of(&args.file)?;
     let path = high::model_path(&args.model, args.offline, term)?;
     let tokenizer = Engine::load_tokenizer(&path)?;

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{FAILED, low_spec as low, term::Term};
+use super::{FAILED, low_spec, term::Term};
 use crate::{
     draw,
     error::{Error, Result},
@@ -23,11 +23,11 @@ const SCHEMA: u32 = 1;
 /// Most characters of a round's text in a list.
 const SHOWN: usize = 60;
 
-pub(super) fn main(args: &low::Trace, term: &Term) -> anyhow::Result<ExitCode> {
+pub(super) fn main(args: &low_spec::Trace, term: &Term) -> anyhow::Result<ExitCode> {
     match &args.action {
-        low::TraceAction::Tree(args) => tree(args, term),
-        low::TraceAction::Summary(args) => summary(args, term),
-        low::TraceAction::Rounds(args) => rounds(args, term),
+        low_spec::TraceAction::Tree(args) => tree(args, term),
+        low_spec::TraceAction::Summary(args) => summary(args, term),
+        low_spec::TraceAction::Rounds(args) => rounds(args, term),
     }
 }
 
@@ -39,7 +39,7 @@ fn open(file: &Path, term: &Term) -> Result<Trace> {
     Ok(trace)
 }
 
-fn tree(args: &low::TraceTree, term: &Term) -> anyhow::Result<ExitCode> {
+fn tree(args: &low_spec::TraceTree, term: &Term) -> anyhow::Result<ExitCode> {
     let trace = open(&args.file, term)?;
     let round = trace.rounds.get(args.round).ok_or_else(|| Error::Invalid {
         message: format!(
@@ -84,7 +84,7 @@ struct Report<'a> {
     notes: &'a [String],
 }
 
-fn summary(args: &low::TraceSummary, term: &Term) -> anyhow::Result<ExitCode> {
+fn summary(args: &low_spec::TraceSummary, term: &Term) -> anyhow::Result<ExitCode> {
     let trace = open(&args.file, term)?;
     let stats = trace.stats();
     let mismatches = trace.mismatches();
@@ -210,7 +210,7 @@ fn tables(stats: &SpecStats) -> String {
     text
 }
 
-fn rounds(args: &low::TraceRounds, term: &Term) -> anyhow::Result<ExitCode> {
+fn rounds(args: &low_spec::TraceRounds, term: &Term) -> anyhow::Result<ExitCode> {
     let trace = open(&args.file, term)?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "round answer position method  accepted drafted       ms  added")?;

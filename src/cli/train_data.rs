@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{high, interrupt, low, progress::WorkBar, term::Term};
+use super::{high, interrupt, low_shared, low_train, progress::WorkBar, term::Term};
 use crate::{
     error::{Error, Result},
     format::ModelSource,
@@ -10,13 +10,13 @@ use crate::{
     train::data::{Header, Job, Progress, SetWriter, Settings, write},
 };
 
-pub(super) fn main(args: &low::TrainData, term: &Term) -> anyhow::Result<ExitCode> {
+pub(super) fn main(args: &low_train::TrainData, term: &Term) -> anyhow::Result<ExitCode> {
     let jobs = jobs(args)?;
     let context = args.model.ctx.unwrap_or(CONTEXT);
     let settings = settings(args, context)?;
     let cancel = interrupt::flag()?;
     let path = high::model_path(&args.model.model, args.model.offline, term)?;
-    let model = low::Model { ctx: Some(context), ..args.model.clone() };
+    let model = low_shared::Model { ctx: Some(context), ..args.model.clone() };
     let mut engine = high::engine_for(args.batch, &model, &args.device, term)?;
     let hash = engine.tokenizer().vocab_hash();
     let vocab = (engine.vocab(), hash.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -61,7 +61,7 @@ pub(super) fn main(args: &low::TrainData, term: &Term) -> anyhow::Result<ExitCod
 /// Context where none is asked for: longer ones are rare in training and dear in memory.
 const CONTEXT: usize = 1024;
 
-fn jobs(args: &low::TrainData) -> Result<Vec<Job>> {
+fn jobs(args: &low_train::TrainData) -> Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Job::written(args.self_prompts, args.self_turns).collect();
     for file in &args.prompts {
         jobs.extend(Job::read(file)?);
@@ -78,7 +78,7 @@ fn jobs(args: &low::TrainData) -> Result<Vec<Job>> {
     Ok(Job::mix(jobs))
 }
 
-fn settings(args: &low::TrainData, context: usize) -> Result<Settings> {
+fn settings(args: &low_train::TrainData, context: usize) -> Result<Settings> {
     let sampler = |temperature: f32, top_p: f32| {
         let seed = args.seed;
         let params = SamplerParams { temperature, top_p, seed, ..SamplerParams::default() };

@@ -11,7 +11,7 @@ use indicatif::HumanDuration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{high, interrupt, low, low_train, progress::WorkBar, term::Term};
+use super::{high, interrupt, low_shared, low_train, progress::WorkBar, term::Term};
 use crate::{
     draw::{LineChart, LineSeries},
     engine::Engine,
@@ -63,7 +63,7 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
         }
     }
     let contexts = sets.iter().map(|(_, set)| set.header.settings.context);
-    let model = low::Model { ctx: args.model.ctx.or(contexts.max()), ..args.model.clone() };
+    let model = low_shared::Model { ctx: args.model.ctx.or(contexts.max()), ..args.model.clone() };
     let mut engine = high::engine(&model, &args.device, term)?;
     let work = args.work.clone().unwrap_or_else(|| with_suffix(&args.output, ".work"));
     let initial = args.from.as_deref().map(Heads::load).transpose().map_err(Error::from)?;

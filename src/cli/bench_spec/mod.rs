@@ -27,8 +27,7 @@ use self::{
 };
 use super::{
     FAILED, INTERRUPTED, high, interrupt,
-    low::{self as shared, Spec},
-    low_spec as low,
+    low_spec::{self, Spec},
     term::Term,
     trace::write_file,
 };
@@ -42,7 +41,7 @@ use crate::{
 /// Version of the JSON object.
 const SCHEMA: u32 = 1;
 
-pub(super) fn main(args: &low::BenchSpec, term: &Term) -> anyhow::Result<ExitCode> {
+pub(super) fn main(args: &low_spec::BenchSpec, term: &Term) -> anyhow::Result<ExitCode> {
     if args.max_tokens == 0 {
         return Err(Error::invalid("--max-tokens must be at least 1").into());
     }
@@ -109,7 +108,7 @@ pub(super) fn main(args: &low::BenchSpec, term: &Term) -> anyhow::Result<ExitCod
 
 /// How to speculate by each method asked for, plain decoding first.
 fn speculations(
-    args: &low::BenchSpec,
+    args: &low_spec::BenchSpec,
     engine: &mut Engine,
     term: &Term,
 ) -> Result<Vec<Speculation>> {
@@ -123,7 +122,7 @@ fn speculations(
         let drafting = args.drafting.of(spec);
         high::speculation(
             engine,
-            &shared::Speculation { spec, drafting, rounds: args.rounds.clone() },
+            &low_spec::Speculation { spec, drafting, rounds: args.rounds.clone() },
             &args.model,
             &args.device,
             term,
@@ -132,11 +131,11 @@ fn speculations(
     given.collect()
 }
 
-fn print(args: &low::BenchSpec, report: &Report) -> anyhow::Result<()> {
+fn print(args: &low_spec::BenchSpec, report: &Report) -> anyhow::Result<()> {
     let text = match args.format {
-        low::TableFormat::Md => report.markdown(),
-        low::TableFormat::Json => serde_json::to_string(report)? + "\n",
-        low::TableFormat::Csv => report.csv(),
+        low_spec::TableFormat::Md => report.markdown(),
+        low_spec::TableFormat::Json => serde_json::to_string(report)? + "\n",
+        low_spec::TableFormat::Csv => report.csv(),
     };
     match &args.output {
         Some(path) => write_file(path, &text)?,
