@@ -8,6 +8,7 @@
 pub mod config;
 mod heads;
 mod llama;
+mod load;
 mod plan;
 mod precision;
 pub mod rope;
@@ -16,10 +17,13 @@ mod rows;
 mod run;
 mod scratch;
 mod state;
+mod step;
 mod weights;
 
+pub use load::{MemoryEstimate, ModelOptions};
 pub use precision::Precision;
 pub use round::{Candidates, DeviceRule, Drafted, Verified, VerifiedNode};
-pub use run::{MemoryEstimate, Model, ModelOptions, RowStat, StepOutput, TreeStep, Want};
+pub use run::Model;
 pub use state::{MAX_CHUNK_ROWS, MAX_TREE_ROWS, ROW_BUCKETS, StepShape};
+pub use step::{RowStat, StepOutput, TreeStep, Want};
 pub use weights::{Layer, Linear, Part, Rotation, Weights};

@@ -4,8 +4,9 @@
 use super::{
     Model, RowStat,
     heads::{DraftPlan, DraftShape},
-    run::{StepKey, row_stat},
+    run::StepKey,
     state::{self, LogitRows, MAX_TREE_ROWS, RULE_WORDS, StepData, StepShape},
+    step::row_stat,
 };
 use crate::{
     backend::View,

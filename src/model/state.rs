@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Numbers of rows that recordings are made for.
-pub const ROW_BUCKETS: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+pub const ROW_BUCKETS: [usize; 18] =
+    [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /// Most rows of a tree, and most rows whose logits one step gives.
 pub const MAX_TREE_ROWS: usize = 64;
 /// Most rows of a chunk of a prompt.
@@ -328,8 +329,8 @@ mod tests {
         let of = |rows, end| StepShape::covering(rows, end, 1024, LogitRows::All);
         let one = StepShape { rows: 1, context: 256, logits: 1, sequences: 1, hidden: false };
         assert_eq!(of(1, 3), one);
-        assert_eq!(of(3, 257), StepShape { rows: 4, context: 512, logits: 4, ..one });
-        assert_eq!(of(65, 1023).rows, 128);
+        assert_eq!(of(5, 257), StepShape { rows: 6, context: 512, logits: 6, ..one });
+        assert_eq!(of(65, 1023).rows, 96);
         assert_eq!(StepShape::covering(1, 300, 320, LogitRows::None).context, 320);
     }
 
@@ -339,7 +340,7 @@ mod tests {
         let mut sequence = Sequence::new(&pool);
         KvTxn::stage(&mut sequence, &[5; 40]).expect("room").commit_all();
         let txn = KvTxn::stage(&mut sequence, &[7, 8, 9]).expect("room");
-        let shape = StepShape::covering(3, 43, 512, LogitRows::All);
+        let shape = StepShape::covering(4, 43, 512, LogitRows::All);
         let paths = paths(&[None, Some(0), Some(0)]).expect("a tree");
         let data = StepData::tree(shape, &txn, 32, &paths);
         let at = Offsets::new(shape, 32);
@@ -365,7 +366,7 @@ mod tests {
         }
         let txns: Vec<KvTxn<'_>> =
             all.iter_mut().map(|s| KvTxn::stage(s, &[7]).expect("room")).collect();
-        let shape = StepShape::covering(3, 71, 512, LogitRows::All).batched();
+        let shape = StepShape::covering(4, 71, 512, LogitRows::All).batched();
         assert_eq!((shape.rows, shape.sequences, shape.context), (4, 4, 256));
         let data = StepData::batch(shape, &txns, 32);
         let at = Offsets::new(shape, 32);
