@@ -11,7 +11,8 @@ use std::{
 use rustyline::error::ReadlineError;
 
 use super::{
-    INTERRUPTED, high, interrupt, low, low_shared, record::Record, run::end_note, term::Term,
+    INTERRUPTED, drafters, high, interrupt, low, low_shared, record::Record, run::end_note,
+    term::Term,
 };
 use crate::{
     engine::{Engine, Event, Request, StopReason},
@@ -33,7 +34,8 @@ pub(super) fn main(args: &low::Chat, term: &Term) -> anyhow::Result<ExitCode> {
     let sampler = high::sampler(&args.sampling)?;
     let cancel = interrupt::flag()?;
     let mut engine = high::engine(&args.model, &args.device, term)?;
-    let spec = high::speculation(&mut engine, &args.speculation, &args.model, &args.device, term)?;
+    let spec =
+        drafters::speculation(&mut engine, &args.speculation, (&args.model, &args.device), term)?;
     if engine.chat_template().is_none() {
         return Err(Error::Invalid {
             message: format!("{} has no chat template", engine.name()),

@@ -85,6 +85,7 @@ pub(super) fn convert(args: &low_files::ConvertHeads, term: &Term) -> anyhow::Re
         heads.check(config.d_model, config.vocab)?;
         heads.vocab = config.vocab;
         heads.record.base_sha256 = Some(source.sha256());
+        heads.record.base_norms_sha256 = Some(source.norms_sha256()?);
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         heads.record.base_model = name.or(heads.record.base_model);
     }

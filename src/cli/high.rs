@@ -3,20 +3,17 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{low_shared, low_spec, progress::DownloadBar, term::Term};
+use super::{low_shared, progress::DownloadBar, term::Term};
 use crate::{
-    engine::{DeviceSpec, DraftSources, Engine, LoadOptions},
+    engine::{DeviceSpec, Engine, LoadOptions},
     error::{Error, Result},
-    format::heads::Heads,
     hub::{self, Network, Source},
     model::Precision,
     ops::{Activations, KvFormat},
     sample::SamplerParams,
-    spec::{Method, Speculation, TreeChoice, TreeTemplate},
 };
 
 /// Path of a model, pulled if need be.
@@ -51,66 +48,11 @@ pub(super) fn engine_for(
     Ok(engine)
 }
 
-/// Sets up who drafts; gives how to speculate.
-pub(super) fn speculation(
-    engine: &mut Engine,
-    spec: &low_spec::Speculation,
+/// How to load a model.
+pub(super) fn load_options(
     model: &low_shared::Model,
     device: &low_shared::Device,
-    term: &Term,
-) -> Result<Speculation> {
-    let method = method(spec.spec);
-    let given = &spec.drafting;
-    let draft_model = given.draft_model.as_deref();
-    let sources = DraftSources {
-        documents: given.documents.iter().map(|file| text_of(file)).collect::<Result<_>>()?,
-        datastore: given.datastore.clone(),
-        model: draft_model.map(|name| model_path(name, model.offline, term)).transpose()?,
-        heads: match &given.heads {
-            Some(path) => Some(Arc::new(Heads::load(path)?.1)),
-            None => None,
-        },
-        heads_format: None,
-        // Without a home folder each process measures for itself.
-        curves: hub::models_dir().ok().map(|models| models.with_file_name("curves")),
-    };
-    let rounds = &spec.rounds;
-    let tree = match (rounds.tree.as_str(), rounds.tree.parse()) {
-        ("auto", _) => TreeChoice::Auto,
-        (_, Ok(nodes)) => TreeChoice::Nodes(nodes),
-        (file, Err(_)) => TreeChoice::Shape(TreeTemplate::read_choices(Path::new(file))?),
-    };
-    let speculation = Speculation {
-        // Plain decoding keeps to its own text whatever is asked of the others.
-        accept: match method {
-            Method::Plain => None,
-            _ => rounds.accept.as_deref().map(str::parse).transpose()?,
-        },
-        tree,
-        grow: rounds.grow,
-        gate: !rounds.no_gate,
-        ..Speculation::by(method)
-    };
-    speculation.check()?;
-    for note in engine.draft_by(method, &sources, &load_options(model, device)?)? {
-        term.note(&format!("coppice: {note}"));
-    }
-    Ok(speculation)
-}
-
-/// The method of a word on the command line.
-pub(super) fn method(spec: low_spec::Spec) -> Method {
-    match spec {
-        low_spec::Spec::Plain => Method::Plain,
-        low_spec::Spec::Medusa => Method::Medusa,
-        low_spec::Spec::Lookup => Method::Lookup,
-        low_spec::Spec::Rest => Method::Rest,
-        low_spec::Spec::Draft => Method::Draft,
-        low_spec::Spec::Auto => Method::Auto,
-    }
-}
-
-fn load_options(model: &low_shared::Model, device: &low_shared::Device) -> Result<LoadOptions> {
+) -> Result<LoadOptions> {
     Ok(LoadOptions {
         device: device.device.parse::<DeviceSpec>()?,
         threads: threads(device.threads)?,

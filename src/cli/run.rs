@@ -5,7 +5,7 @@ use std::{io::Write as _, path::Path, process::ExitCode, sync::atomic::Ordering}
 use serde::Serialize;
 
 use super::{
-    INTERRUPTED, high, interrupt, low,
+    INTERRUPTED, drafters, high, interrupt, low,
     record::Record,
     show_spec::{Marked, Paint},
     term::Term,
@@ -41,7 +41,8 @@ pub(super) fn main(args: &low::Run, term: &Term) -> anyhow::Result<ExitCode> {
     };
     let cancel = interrupt::flag()?;
     let mut engine = high::engine(&args.model, &args.device, term)?;
-    let spec = high::speculation(&mut engine, &args.speculation, &args.model, &args.device, term)?;
+    let spec =
+        drafters::speculation(&mut engine, &args.speculation, (&args.model, &args.device), term)?;
     let prompt = prompt_ids(&engine, args, &text)?;
     let request = Request {
         prompt,

@@ -50,7 +50,9 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
     }
     let cancel = interrupt::flag()?;
     let path = high::model_path(&args.model.model, args.model.offline, term)?;
-    let sha256 = ModelSource::open(&path)?.sha256();
+    let source = ModelSource::open(&path)?;
+    let (sha256, norms) = (source.sha256(), source.norms_sha256()?);
+    drop(source);
     let sets = args.data.iter().map(|dir| Ok((dir, DataSet::open(dir)?)));
     let sets = sets.collect::<Result<Vec<_>>>()?;
     for (dir, set) in &sets {
@@ -133,7 +135,7 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
             Event::Evaluated(trained) => {
                 term.note(&accuracy_line(trained));
                 if trained.evaluation.step > 0 {
-                    written = write(args, trained, (engine.name(), &sha256), &record);
+                    written = write(args, trained, (engine.name(), &sha256, &norms), &record);
                     if written.is_err() {
                         // The next step stops; a checkpoint keeps what was learnt.
                         cancel.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -148,7 +150,7 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
         term.note("stopped; the same command goes on");
     }
     let trained = result?;
-    write(args, &trained, (engine.name(), &sha256), &record)?;
+    write(args, &trained, (engine.name(), &sha256, &norms), &record)?;
     let plot = work.join("loss.svg");
     std::fs::write(&plot, loss_chart(&work.join("log.jsonl"))?.svg())
         .with_context(|| format!("cannot write {}", plot.display()))?;
@@ -302,12 +304,13 @@ fn accuracy_line(trained: &Trained) -> String {
 fn write(
     args: &low_train::TrainMedusa,
     trained: &Trained,
-    (name, sha256): (&str, &str),
+    (name, sha256, norms): (&str, &str, &str),
     run: &serde_json::Value,
 ) -> Result<()> {
     let mut heads = trained.heads.clone();
     heads.record.base_model = Some(name.to_owned());
     heads.record.base_sha256 = Some(sha256.to_owned());
+    heads.record.base_norms_sha256 = Some(norms.to_owned());
     let mut run = run.clone();
     run["evaluation"] = json!(trained.evaluation);
     run["coverage"] = json!(trained.coverage);

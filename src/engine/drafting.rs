@@ -2,9 +2,12 @@
 //!
 //! Proposers know ids only. Here is where texts become ids and where vocabularies are compared.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
 
-use super::{Engine, LoadOptions, curve::costs, load};
+use super::{Engine, LoadOptions, load};
 use crate::{
     error::{Error, Result},
     format::{ModelSource, heads::Heads},
@@ -12,7 +15,7 @@ use crate::{
     quant::QuantFormat,
     spec::{
         Auto, DraftModel, DraftModelOptions, Lookup, LookupOptions, Medusa, Method, Proposer, Rest,
-        RestOptions, compare_vocabularies,
+        RestOptions, RoundCosts, compare_vocabularies,
         datastore::{Datastore, VocabularyId},
     },
     text::{AddSpecial, ParseSpecial, Tokenizer},
@@ -107,7 +110,9 @@ impl Source {
             Self::Documents => None,
             Self::Datastore => Some("make one with `coppice datastore build -o FILE TEXT...`"),
             Self::Model => Some("name a smaller model with the same vocabulary"),
-            Self::Heads => Some("train some with `coppice train medusa`"),
+            Self::Heads => Some(
+                "train some with `coppice train medusa`; some come with the program for SmolLM2-135M",
+            ),
         }
     }
 }
@@ -153,18 +158,20 @@ impl Engine {
                 }
             }
         };
-        proposer.set_costs(&costs(self.curve(sources.curves.as_deref())?)?);
+        proposer.set_costs(&RoundCosts::of_curve(self.curve(sources.curves.as_deref())?));
         self.set_proposer(proposer);
         Ok(notes)
     }
 
     /// Gives the model heads, unless they are those it has.
     fn load_heads(&mut self, heads: &Arc<Heads>, format: QuantFormat) -> Result<()> {
-        let same = |(has, of): &(Arc<Heads>, QuantFormat)| Arc::ptr_eq(has, heads) && *of == format;
+        let same = |(has, of): &(Weak<Heads>, QuantFormat)| {
+            has.upgrade().is_some_and(|has| Arc::ptr_eq(&has, heads)) && *of == format
+        };
         if !self.heads.as_ref().is_some_and(same) {
             let source = ModelSource::open(&self.path)?;
             self.model.load_heads(&source, heads, format)?;
-            self.heads = Some((heads.clone(), format));
+            self.heads = Some((Arc::downgrade(heads), format));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Weak, atomic::AtomicBool},
 };
 
 use super::{DeviceSpec, open_device};
@@ -60,8 +60,8 @@ pub struct Engine {
     pub(super) options: ModelOptions,
     /// Threads of a CPU device, 0 elsewhere.
     pub(super) threads: usize,
-    /// The heads of the model, and the format in which they are held.
-    pub(super) heads: Option<(Arc<Heads>, QuantFormat)>,
+    /// What the heads of the model were made from, and the format in which they are held.
+    pub(super) heads: Option<(Weak<Heads>, QuantFormat)>,
     pub(super) proposers: BTreeMap<Method, Box<dyn Proposer>>,
     pub(super) gates: BTreeMap<Method, Gate>,
     pub(super) curve: Option<VerifyCurve>,

@@ -14,6 +14,7 @@ mod generate;
 mod hidden;
 mod load;
 mod score;
+mod shipped;
 mod timings;
 
 pub use batch::{Batch, Finished, Turn};

@@ -80,6 +80,35 @@ impl ModelSource {
         }
     }
 
+    /// SHA-256 over the names and f32 values of all norms, in lower-case hexadecimal. Norms are never
+    /// quantised, so this is the same for every quantisation of a model; it reads some hundred
+    /// kilobytes where [`Self::sha256`] reads the file.
+    ///
+    /// # Errors
+    /// A norm of a type that cannot be a weight.
+    pub fn norms_sha256(&self) -> Result<String, FormatError> {
+        let tensors = self.tensors();
+        let norms =
+            tensors.iter().filter(|t| t.shape.len() == 1 && t.name.ends_with("norm.weight"));
+        let mut names: Vec<&str> = norms.map(|t| t.name.as_str()).collect();
+        names.sort_unstable();
+        let mut hash = Sha256::new();
+        for name in names {
+            let tensor = self.tensor(name)?;
+            let mut values = vec![0f32; tensor.shape.dims().iter().product()];
+            let fault = |message: String| FormatError::File {
+                file: self.path.clone(),
+                message,
+                hint: None,
+            };
+            let decoded = tensor.dtype.dequantize(tensor.bytes, &mut values);
+            decoded.map_err(|e| fault(format!("tensor `{name}`: {e}")))?;
+            hash.update(name);
+            values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
     /// Folder of a safetensors model, where its tokenizer lies; `None` for a GGUF file, which
     /// carries its own.
     pub fn folder(&self) -> Option<&Path> {

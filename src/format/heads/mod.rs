@@ -3,6 +3,7 @@
 //! [`Heads::load`] reads a file or folder in any published layout of Medusa heads, from safetensors
 //! or PyTorch archives, and our own; [`Heads::save`] writes our own.
 
+mod description;
 mod layout;
 mod native;
 mod pickle;
@@ -15,8 +16,9 @@ use store::Store;
 use super::FormatError;
 use crate::error::Error;
 
+pub use description::{Description, describe_native, is_native};
 pub use layout::Layout;
-pub use native::{Precision, is_native, load_native, save_native};
+pub use native::{Precision, load_native, read_native, save_native};
 
 /// A dense matrix `[rows, cols]` of f32, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,10 @@ pub struct HeadRecord {
     pub base_model: Option<String>,
     /// SHA-256 of the target's file, lower-case hexadecimal.
     pub base_sha256: Option<String>,
+    /// SHA-256 of the target's norms ([`crate::format::ModelSource::norms_sha256`]), by which other
+    /// quantisations of it are known too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_norms_sha256: Option<String>,
     /// `accuracy[k][r]`: share of held-out positions at which guess `r` of head `k` was right,
     /// given that the guesses before it on the path were; the search for tree shapes reads it.
     pub accuracy: Vec<Vec<f32>>,

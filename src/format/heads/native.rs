@@ -17,11 +17,12 @@ use std::{collections::HashMap, io::Write as _, path::Path};
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{Dense, Head, HeadKind, HeadRecord, Heads, ResBlock};
+use super::{
+    Dense, Head, HeadKind, Heads, ResBlock,
+    description::{Description, VERSION, damaged, describe_native},
+};
 use crate::format::{FormatError, Map};
 
-/// Version of the layout.
-const VERSION: &str = "1";
 /// Columns that share a scale.
 const BLOCK: usize = 32;
 /// Most heads, and blocks of a head, that a file may name.
@@ -163,59 +164,23 @@ fn within(name: &str, data: &[f32], mut finite: impl Iterator<Item = bool>) -> R
     }
 }
 
-/// Whether a file's metadata says that [`save_native`] wrote it.
-pub fn is_native(metadata: Option<&HashMap<String, String>>) -> bool {
-    metadata.is_some_and(|all| all.contains_key("coppice_heads"))
-}
-
 /// Reads heads that [`save_native`] wrote.
 ///
 /// # Errors
 /// A file that cannot be read, is damaged, of another layout or version; shapes that do not fit each
 /// other are named.
 pub fn load_native(path: &Path) -> Result<Heads, FormatError> {
-    let map = Map::open(path)?;
-    let fault = |message: String| FormatError::File {
-        file: path.to_owned(),
-        message,
-        hint: Some("the file may be damaged or cut off".into()),
-    };
-    let (_, header) = SafeTensors::read_metadata(map.bytes())
-        .map_err(|e| fault(format!("not a sound safetensors file: {e}")))?;
-    let metadata = header.metadata().as_ref();
-    if !is_native(metadata) {
-        return Err(fault("its metadata has no `coppice_heads`".into()));
-    }
-    let field = |key: &str| {
-        let missing = || FormatError::MissingKey { file: path.to_owned(), key: key.into() };
-        metadata.and_then(|all| all.get(key)).map(String::as_str).ok_or_else(missing)
-    };
-    let key = |key: &str, message: String| FormatError::Key {
-        file: path.to_owned(),
-        key: key.into(),
-        message,
-    };
-    let version = field("coppice_heads")?;
-    if version != VERSION {
-        return Err(key("coppice_heads", format!("version {version}, wanted {VERSION}")));
-    }
-    let size = |name: &str| -> Result<usize, FormatError> {
-        let text = field(name)?;
-        let size = text.parse().ok().filter(|size| (1..1 << 24).contains(size));
-        size.ok_or_else(|| key(name, format!("`{text}` is no size")))
-    };
-    let kind: HeadKind =
-        serde_json::from_value(field("kind")?.into()).map_err(|e| key("kind", e.to_string()))?;
-    let embed_scale = field("embed_scale")?.parse().ok().filter(|x: &f32| x.is_finite());
-    let embed_scale =
-        embed_scale.ok_or_else(|| key("embed_scale", "is no finite number".into()))?;
-    let record: HeadRecord =
-        serde_json::from_str(field("record")?).map_err(|e| key("record", e.to_string()))?;
-    let file = Reader {
-        path,
-        tensors: SafeTensors::deserialize(map.bytes()).map_err(|e| fault(e.to_string()))?,
-    };
-    let (width, vocab) = (size("width")?, size("vocab")?);
+    read_native(path, Map::open(path)?.bytes())
+}
+
+/// Reads heads from the bytes of a file that [`save_native`] wrote; `path` is its name in errors.
+///
+/// # Errors
+/// As [`load_native`].
+pub fn read_native(path: &Path, bytes: &[u8]) -> Result<Heads, FormatError> {
+    let Description { kind, width, vocab, embed_scale, record } = describe_native(path, bytes)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(path, e.to_string()))?;
+    let file = Reader { path, tensors };
     let draft_vocab = file.ids("draft_vocab", vocab)?;
     let outputs = draft_vocab.as_ref().map_or(vocab, Vec::len);
     let mut heads = Vec::new();
@@ -342,6 +307,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::heads::HeadRecord;
 
     fn dense(rows: usize, cols: usize, seed: usize) -> Dense {
         let value = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0;

@@ -239,6 +239,7 @@ fn sequential() -> Heads {
         heads: (0..2).map(head).collect(),
         record: HeadRecord {
             base_model: Some("tiny".into()),
+            base_norms_sha256: Some("b".repeat(64)),
             base_sha256: Some("00ff".into()),
             accuracy: vec![vec![0.5, 0.25], vec![0.125]],
             training: Some(training),
