@@ -136,8 +136,13 @@ impl<'a> Driver<'a> {
             Step::Plain => Proposal::Tokens(Draft::new(root_of(start))),
         };
         let draft_ms = ms_since(started);
+        let is_drafted = matches!(step, Step::Speculative);
         let decided = self.decide(target, proposal, start)?;
         let mut outcome = self.outcome(prefix, &decided);
+        if is_drafted && outcome.drafted() > 0 {
+            let drafting = self.drafting.as_ref();
+            outcome.expected = drafting.and_then(|drafting| drafting.proposer.expected());
+        }
         let total = ms_since(started);
         outcome.times = StageTimes {
             draft_ms,
@@ -275,6 +280,7 @@ impl<'a> Driver<'a> {
             nodes: nodes.collect(),
             path: accepted.path.iter().map(|&node| node as u32).collect(),
             bonus: accepted.bonus,
+            expected: None,
             times: StageTimes::default(),
         }
     }

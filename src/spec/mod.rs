@@ -35,7 +35,7 @@ pub use propose::{
 };
 pub use settings::{Speculation, TreeChoice};
 pub use stats::{
-    CALIBRATION_BINS, CalibrationBin, DepthTally, Ratio, SourceTally, SpecStats, Tally,
+    CALIBRATION_BINS, CalibrationBin, DepthTally, Promised, Ratio, SourceTally, SpecStats, Tally,
 };
 pub use template::{MAX_NODES, TreeTemplate};
 pub use tree::CandidateTree;

@@ -95,6 +95,9 @@ pub struct RoundOutcome {
     pub path: Vec<u32>,
     /// The token the target chose behind the last kept node: the next round's root.
     pub bonus: u32,
+    /// Tokens that the draft promised, the bonus included, where its shape was chosen by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<f64>,
     /// Wall times.
     pub times: StageTimes,
 }

@@ -64,7 +64,7 @@ pub(crate) fn branching(round: u64) -> RoundOutcome {
         ),
     ];
     let (method, path) = (Method::Medusa, vec![0, 1, 4]);
-    RoundOutcome { round, prefix: 20, method, nodes, path, bonus: 16, times: TIMES }
+    RoundOutcome { round, prefix: 20, method, nodes, path, bonus: 16, expected: None, times: TIMES }
 }
 
 /// The root alone.
@@ -76,6 +76,7 @@ pub(crate) fn plain(round: u64) -> RoundOutcome {
         nodes: vec![root(16)],
         path: vec![0],
         bonus: 17,
+        expected: None,
         times: StageTimes { verify_ms: 4.0, ..StageTimes::default() },
     }
 }
@@ -88,7 +89,7 @@ pub(crate) fn chain(round: u64) -> RoundOutcome {
     };
     let nodes = vec![root(17), link(18, 1), link(19, 2), link(20, 3)];
     let (method, path) = (Method::Lookup, vec![0, 1, 2, 3]);
-    RoundOutcome { round, prefix: 24, method, nodes, path, bonus: 21, times: TIMES }
+    RoundOutcome { round, prefix: 24, method, nodes, path, bonus: 21, expected: None, times: TIMES }
 }
 
 /// Typical acceptance: one candidate kept, one outrun, one below the threshold.
@@ -105,5 +106,5 @@ pub(crate) fn typical(round: u64) -> RoundOutcome {
         candidate(24, 2, 0.125, 0.03125, Verdict::BelowThreshold),
     ];
     let (method, path) = (Method::Medusa, vec![0, 1]);
-    RoundOutcome { round, prefix: 28, method, nodes, path, bonus: 25, times: TIMES }
+    RoundOutcome { round, prefix: 28, method, nodes, path, bonus: 25, expected: None, times: TIMES }
 }

@@ -115,6 +115,29 @@ impl CalibrationBin {
 /// Bins of the calibration, equally wide.
 pub const CALIBRATION_BINS: usize = 10;
 
+/// What drafts promised and what came of it, over the rounds whose drafts promised something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Promised {
+    /// Rounds.
+    pub rounds: u64,
+    /// Tokens that they gave, the bonus included.
+    pub tokens: u64,
+    /// Tokens that were expected of them.
+    pub expected: f64,
+}
+
+impl Promised {
+    /// Expected tokens a round; nothing where nothing was promised.
+    pub fn expected_a_round(&self) -> Option<f64> {
+        (self.rounds > 0).then(|| self.expected / self.rounds as f64)
+    }
+
+    /// Tokens a round of the same rounds.
+    pub fn tokens_a_round(&self) -> Ratio {
+        Ratio { n: self.tokens, of: self.rounds }
+    }
+}
+
 /// Figures over any number of rounds. All counts are sums over [`RoundOutcome`]s, so that parts can
 /// be merged and anyone can add them up again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -146,6 +169,9 @@ pub struct SpecStats {
     pub tokens_histogram: Vec<u64>,
     /// Tested candidates by predicted probability, in tenths.
     pub calibration: [CalibrationBin; CALIBRATION_BINS],
+    /// What drafts promised.
+    #[serde(default)]
+    pub promised: Promised,
     /// Wall times of all rounds together.
     pub times: StageTimes,
 }
@@ -174,6 +200,11 @@ impl SpecStats {
         self.accepted += accepted;
         self.bonus += 1;
         *entry(&mut self.tokens_histogram, round.tokens()) += 1;
+        if let Some(expected) = round.expected {
+            self.promised.rounds += 1;
+            self.promised.tokens += round.tokens() as u64;
+            self.promised.expected += expected;
+        }
         for node in &round.nodes[1..] {
             self.reached += u64::from(reached(node));
             self.source(node.source).add(node);
@@ -222,6 +253,9 @@ impl SpecStats {
             ours.predicted += theirs.predicted;
             ours.passed += theirs.passed;
         }
+        self.promised.rounds += other.promised.rounds;
+        self.promised.tokens += other.promised.tokens;
+        self.promised.expected += other.promised.expected;
         self.times.add(&other.times);
     }
 
@@ -391,6 +425,21 @@ mod tests {
             left.calibration = all.calibration;
             assert_eq!(left, all);
         }
+    }
+
+    #[test]
+    fn promises_are_weighed_against_the_same_rounds() {
+        let mut stats = SpecStats::default();
+        stats.add(&chain(0));
+        assert_eq!(stats.promised.expected_a_round(), None, "nothing was promised");
+        stats.add(&RoundOutcome { expected: Some(2.5), ..branching(1) });
+        stats.add(&RoundOutcome { expected: Some(1.5), ..typical(2) });
+        let promised = stats.promised;
+        assert_eq!(promised.expected_a_round(), Some(2.0));
+        assert_eq!(promised.tokens_a_round(), Ratio { n: 5, of: 2 });
+        let mut twice = stats.clone();
+        twice.merge(&stats);
+        assert_eq!(twice.promised, Promised { rounds: 4, tokens: 10, expected: 8.0 });
     }
 
     #[test]

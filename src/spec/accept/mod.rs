@@ -85,6 +85,11 @@ impl AcceptRule {
         if sampler.needs_logits() { Self::Seeded } else { Self::Greedy }
     }
 
+    /// True if the text is that of plain decoding, token for token.
+    pub const fn keeps_text(self) -> bool {
+        matches!(self, Self::Greedy | Self::Seeded)
+    }
+
     /// True if the rule reads logits, not only the statistics of rows.
     pub const fn needs_logits(self) -> bool {
         !matches!(self, Self::Greedy)

@@ -1,7 +1,10 @@
 //! How often each guess of each head is right, counted as rounds go by.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::Chances;
 use crate::spec::{RoundOutcome, Source, Verdict};
 
 /// How often something was right.
@@ -13,16 +16,21 @@ pub struct Count {
     pub trials: u64,
 }
 
-/// Counts by head and rank. A node is tested in rounds that kept its parent, so the counts are of
-/// what a search needs: accuracy given that the path before is right.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Counts by head and rank, and by the ranks of the whole path. A node is tested in rounds that kept
+/// its parent, so the counts are of what a search needs: accuracy given that the path before is
+/// right. The path matters: where a head's first guess was right, the next head's is right more often
+/// than behind a tenth guess that was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadAccuracy {
     counts: Vec<Vec<Count>>,
+    paths: BTreeMap<Vec<u16>, Count>,
 }
 
 /// Rounds that what a head file says of itself weighs as much as. Its text may be another one than
 /// the user's, so after a few hundred rounds what was seen decides.
 const PRIOR_WEIGHT: f64 = 100.0;
+/// Rounds that what is known of a guess behind shorter paths weighs as much as.
+const BACKOFF_WEIGHT: f64 = 20.0;
 
 impl HeadAccuracy {
     /// Nothing counted yet.
@@ -32,11 +40,27 @@ impl HeadAccuracy {
 
     /// Counts the heads' nodes of a round.
     pub fn observe(&mut self, round: &RoundOutcome) {
+        let mut paths: Vec<Vec<u16>> = Vec::with_capacity(round.nodes.len());
         for node in &round.nodes {
-            let Source::Head(head) = node.source else { continue };
+            let mut path = node.parent.map_or(vec![], |parent| paths[parent as usize].clone());
+            let Source::Head(head) = node.source else {
+                paths.push(path);
+                continue;
+            };
+            path.push(node.rank);
             let (head, rank) = (usize::from(head), usize::from(node.rank));
+            paths.push(path);
             if node.verdict == Verdict::Unreached {
                 continue;
+            }
+            let hit = u64::from(node.verdict == Verdict::Accepted);
+            // Behind each ending of the path that is longer than the guess itself.
+            let path = paths.last().expect("just added");
+            for from in 0..path.len().saturating_sub(1) {
+                let key = ending(head, &path[from..]);
+                let count = self.paths.entry(key).or_default();
+                count.trials += 1;
+                count.hits += hit;
             }
             if self.counts.len() <= head {
                 self.counts.resize(head + 1, vec![]);
@@ -46,7 +70,7 @@ impl HeadAccuracy {
                 ranks.resize(rank + 1, Count::default());
             }
             ranks[rank].trials += 1;
-            ranks[rank].hits += u64::from(node.verdict == Verdict::Accepted);
+            ranks[rank].hits += hit;
         }
     }
 
@@ -71,6 +95,11 @@ impl HeadAccuracy {
             .collect()
     }
 
+    /// What is known of guesses behind paths, believing `prior` where nothing was seen.
+    pub fn chances(&self, prior: &[Vec<f32>]) -> PathChances<'_> {
+        PathChances { estimate: self.estimate(prior), seen: self }
+    }
+
     /// What heads of which nothing is known may be expected to do: about what is published for
     /// Medusa's (top-1 of 0.5, 0.3, 0.18, …, top-5 half as much more).
     pub fn typical(heads: usize, ranks: usize) -> Vec<Vec<f32>> {
@@ -83,6 +112,39 @@ impl HeadAccuracy {
     }
 }
 
+/// The key of a head's guess behind the end of a path, which ends with the guess.
+fn ending(head: usize, path: &[u16]) -> Vec<u16> {
+    std::iter::once(head as u16).chain(path.iter().copied()).collect()
+}
+
+/// [`HeadAccuracy`] as a search sees it: the longer the path that was seen often, the more it counts.
+#[derive(Clone, Debug)]
+pub struct PathChances<'a> {
+    /// `[head][rank]` behind any path.
+    estimate: Vec<Vec<f32>>,
+    seen: &'a HeadAccuracy,
+}
+
+impl Chances for PathChances<'_> {
+    fn behind(&self, path: &[usize]) -> Vec<f32> {
+        let head = path.len();
+        let Some(ranks) = self.estimate.get(head) else { return Vec::new() };
+        let mut whole: Vec<u16> = path.iter().map(|&rank| rank as u16).collect();
+        whole.push(0);
+        let behind = |(rank, &anywhere): (usize, &f32)| {
+            whole[head] = rank as u16;
+            let mut p = f64::from(anywhere);
+            for from in (0..head).rev() {
+                let count = self.seen.paths.get(&ending(head, &whole[from..]));
+                let Count { hits, trials } = count.copied().unwrap_or_default();
+                p = (hits as f64 + BACKOFF_WEIGHT * p) / (trials as f64 + BACKOFF_WEIGHT);
+            }
+            p as f32
+        };
+        ranks.iter().enumerate().map(behind).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +153,7 @@ mod tests {
     fn node(source: Source, rank: u16, verdict: Verdict) -> NodeOutcome {
         NodeOutcome {
             token: 0,
-            parent: Some(0),
+            parent: (source != Source::Root).then_some(0),
             depth: 1,
             source,
             rank,
@@ -111,6 +173,7 @@ mod tests {
             nodes,
             path: vec![0],
             bonus: 0,
+            expected: None,
             times: StageTimes::default(),
         }
     }
@@ -127,13 +190,49 @@ mod tests {
             node(Source::Head(2), 4, Verdict::BelowThreshold),
             node(Source::Lookup, 0, Verdict::Accepted),
         ]));
-        accuracy.observe(&round(vec![node(Source::Head(0), 1, rejected)]));
+        let root = node(Source::Root, 0, Verdict::Root);
+        accuracy.observe(&round(vec![root, node(Source::Head(0), 1, rejected)]));
         assert_eq!(accuracy.count(0, 0), Count { hits: 0, trials: 1 });
         assert_eq!(accuracy.count(0, 1), Count { hits: 1, trials: 2 });
         assert_eq!(accuracy.count(1, 0), Count::default());
         assert_eq!(accuracy.count(2, 4), Count { hits: 0, trials: 1 });
-        let json = serde_json::to_string(&accuracy).expect("plain data");
-        assert_eq!(serde_json::from_str::<HeadAccuracy>(&json).expect("its own"), accuracy);
+    }
+
+    #[test]
+    fn guesses_behind_a_right_first_guess_are_told_from_others() {
+        let mut accuracy = HeadAccuracy::new();
+        let below = |parent: u32, verdict| NodeOutcome {
+            parent: Some(parent),
+            ..node(Source::Head(1), 0, verdict)
+        };
+        let rejected = Verdict::Rejected { wanted: 3 };
+        for i in 0..400 {
+            // Head 1 is right nine times in ten behind guess 0, one time in ten behind guess 1.
+            let (first, second) = if i % 2 == 0 {
+                (Verdict::Accepted, rejected)
+            } else {
+                (rejected, Verdict::Accepted)
+            };
+            let often = if i % 20 == 0 { rejected } else { Verdict::Accepted };
+            let seldom = if i % 20 == 1 { Verdict::Accepted } else { rejected };
+            let behind = |kept: Verdict, said| {
+                if kept == Verdict::Accepted { said } else { Verdict::Unreached }
+            };
+            accuracy.observe(&round(vec![
+                node(Source::Root, 0, Verdict::Root),
+                NodeOutcome { parent: Some(0), ..node(Source::Head(0), 0, first) },
+                NodeOutcome { parent: Some(0), ..node(Source::Head(0), 1, second) },
+                below(1, behind(first, often)),
+                below(2, behind(second, seldom)),
+            ]));
+        }
+        let prior = vec![vec![0.5, 0.5], vec![0.5]];
+        let chances = accuracy.chances(&prior);
+        let [first, second] = [0, 1].map(|rank| chances.behind(&[rank])[0]);
+        assert!((first - 0.9).abs() < 0.05 && (second - 0.1).abs() < 0.05, "{first} {second}");
+        assert!((chances.behind(&[])[0] - 0.5).abs() < 0.01);
+        assert!((chances.behind(&[7])[0] - 0.5).abs() < 0.01, "never seen: as behind any");
+        assert!(chances.behind(&[0, 0]).is_empty(), "there are two heads");
     }
 
     #[test]
@@ -143,7 +242,8 @@ mod tests {
         assert_eq!(accuracy.estimate(&prior), prior);
         for i in 0..100 {
             let verdict = if i % 5 == 0 { Verdict::Accepted } else { Verdict::BelowThreshold };
-            accuracy.observe(&round(vec![node(Source::Head(0), 0, verdict)]));
+            let root = node(Source::Root, 0, Verdict::Root);
+            accuracy.observe(&round(vec![root, node(Source::Head(0), 0, verdict)]));
         }
         let estimate = accuracy.estimate(&prior);
         assert!((estimate[0][0] - 0.5).abs() < 1e-6, "as much seen as believed: {estimate:?}");

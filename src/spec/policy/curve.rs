@@ -23,6 +23,8 @@ pub struct CurveKey {
     pub heads: Option<String>,
     /// Threads of a CPU device, 0 elsewhere.
     pub threads: usize,
+    /// Program that measured: what another one measured is measured anew, and takes its place.
+    pub program: String,
 }
 
 /// What a step of a number of rows costs that was not measured.
@@ -54,12 +56,9 @@ struct Parts {
 }
 
 /// Raised when the meaning of a field changes; files of other versions are measured again.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 impl VerifyCurve {
-    /// Rows to measure.
-    pub const ROWS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-
     /// A curve: `plain_ms` of a plain step; `points`, (rows, milliseconds) of verification with the
     /// readback that acceptance needs; `draft_ms[d - 1]` of drafting to depth `d`, empty where
     /// drafting costs nothing. A larger step or deeper draft that was measured faster than a smaller
@@ -186,9 +185,10 @@ impl CurveStore {
         Self { dir: dir.into() }
     }
 
-    /// The file of a key.
+    /// The file of a key; the same whichever program measures.
     pub fn path(&self, key: &CurveKey) -> PathBuf {
-        let text = serde_json::to_vec(key).expect("a key has only text and a number");
+        let key = CurveKey { program: String::new(), ..key.clone() };
+        let text = serde_json::to_vec(&key).expect("a key has only text and a number");
         let hash = Sha256::digest(text);
         let name: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         self.dir.join(format!("curve-{name}.json"))
@@ -241,6 +241,7 @@ pub(super) mod tests {
             model: "tiny q4_1".into(),
             heads: None,
             threads: 2,
+            program: "1.0".into(),
         }
     }
 
@@ -287,12 +288,19 @@ pub(super) mod tests {
         let other = CurveKey { threads: 3, ..key() };
         assert_eq!(store.load(&other).expect("nothing there"), None);
         let text = std::fs::read_to_string(&path).expect("readable");
-        for broken in [&text[..40], &text.replace("\"schema\": 1", "\"schema\": 0"), "null"] {
+        for broken in [&text[..40], &text.replace("\"schema\": 2", "\"schema\": 1"), "null"] {
             std::fs::write(&path, broken).expect("writable");
             assert_eq!(store.load(&key()).expect("readable"), None, "{broken}");
         }
         store.save(&curve).expect("writable");
-        assert_eq!(store.load(&key()).expect("readable"), Some(curve));
+        assert_eq!(store.load(&key()).expect("readable"), Some(curve.clone()));
+        let newer = CurveKey { program: "1.1".into(), ..key() };
+        assert_eq!(store.load(&newer).expect("readable"), None, "an older program's");
+        let again = VerifyCurve::new(newer.clone(), 9.0, vec![(1, 9.0)], Between::Padded, vec![]);
+        let again = again.expect("valid");
+        store.save(&again).expect("writable");
+        assert_eq!(store.load(&newer).expect("readable"), Some(again));
+        assert_eq!(store.load(&key()).expect("readable"), None, "its place is taken");
         assert_eq!(std::fs::read_dir(dir.path().join("new")).expect("a folder").count(), 1);
     }
 }

@@ -1,6 +1,5 @@
 //! How long a chain to draft, where drafting takes time token by token.
 
-use super::VerifyCurve;
 use crate::spec::{RoundOutcome, Verdict};
 
 /// Depths with an estimate of their own; deeper ones share the last.
@@ -61,16 +60,17 @@ impl DraftLength {
         (PRIOR_WEIGHT * self.prior + seen.hits) / (PRIOR_WEIGHT + seen.trials)
     }
 
-    /// The length up to `most` that gives most tokens a unit of time, by the curve's verification and
-    /// the drafting seen so far; of equals the shortest. 0 where no draft pays.
-    pub fn best(&self, curve: &VerifyCurve, most: usize) -> usize {
-        let (mut best, mut rate) = (0, 1.0 / curve.plain_ms());
+    /// The length up to `most` that gives most tokens a unit of time, by the milliseconds of verifying
+    /// so many nodes, root included, and the drafting seen so far; of equals the shortest. 0 where no
+    /// draft pays.
+    pub fn best(&self, verify_ms: impl Fn(usize) -> f64, most: usize) -> usize {
+        let (mut best, mut rate) = (0, 1.0 / verify_ms(1));
         let (mut tokens, mut p) = (1.0, 1.0);
         for length in 1..=most {
             p *= self.p(length);
             tokens += p;
             let drafting = length as f64 * self.level_ms.unwrap_or(0.0);
-            let at = tokens / (drafting + curve.verify_ms(length + 1));
+            let at = tokens / (drafting + verify_ms(length + 1));
             if at > rate {
                 (best, rate) = (length, at);
             }
@@ -81,8 +81,8 @@ impl DraftLength {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::curve::tests::key, *};
-    use crate::spec::{Method, NodeOutcome, Source, StageTimes, policy::Between};
+    use super::*;
+    use crate::spec::{Method, NodeOutcome, Source, StageTimes};
 
     /// A chain of `drafted` of which `kept` were kept.
     fn round(drafted: u32, kept: u32) -> RoundOutcome {
@@ -110,40 +110,40 @@ mod tests {
             nodes: (0..=drafted).map(node).collect(),
             path: (0..=kept).collect(),
             bonus: 0,
+            expected: None,
             times: StageTimes { draft_ms: 1.5 * f64::from(drafted), ..StageTimes::default() },
         }
     }
 
     /// A row more is 1 ms.
-    fn curve() -> VerifyCurve {
-        VerifyCurve::new(key(), 10.0, vec![(1, 10.0), (16, 25.0)], Between::Linear, vec![])
-            .expect("valid")
+    fn verify_ms(nodes: usize) -> f64 {
+        9.0 + nodes as f64
     }
 
     #[test]
     fn lengths_follow_what_is_kept() {
         let mut length = DraftLength::new(0.6);
-        let before = length.best(&curve(), 15);
+        let before = length.best(verify_ms, 15);
         for _ in 0..60 {
             length.observe(&round(8, 8));
         }
-        assert!(length.best(&curve(), 15) > before.max(7), "all kept, so more pays");
-        assert_eq!(length.best(&curve(), 3), 3);
+        assert!(length.best(verify_ms, 15) > before.max(7), "all kept, so more pays");
+        assert_eq!(length.best(verify_ms, 3), 3);
         for _ in 0..200 {
             length.observe(&round(8, 0));
         }
-        assert_eq!(length.best(&curve(), 15), 0, "nothing kept, so nothing pays");
+        assert_eq!(length.best(verify_ms, 15), 0, "nothing kept, so nothing pays");
         assert!(length.p(1) < 0.1 && length.p(5) > 0.9, "depths that were not reached keep theirs");
         for _ in 0..60 {
             length.observe(&round(1, 1));
         }
-        assert!(length.best(&curve(), 15) > 1, "and are believed again once they are reached");
+        assert!(length.best(verify_ms, 15) > 1, "and are believed again once they are reached");
     }
 
     #[test]
     fn the_best_length_has_the_largest_ratio() {
         let at = |p: f64, level_ms: Option<f64>| {
-            DraftLength { level_ms, ..DraftLength::new(p) }.best(&curve(), 15)
+            DraftLength { level_ms, ..DraftLength::new(p) }.best(verify_ms, 15)
         };
         // p = 0.5 at every depth: 1.5 / 12.5, 1.75 / 15, 1.875 / 17.5: one is best, beats 1 / 10.
         assert_eq!(at(0.5, Some(1.5)), 1);

@@ -2,7 +2,8 @@
 //! device, no chance, so the same measurements give the same decisions.
 //!
 //! * [`VerifyCurve`]: what a step costs on this device, by its number of rows, kept in a folder.
-//! * [`HeadAccuracy`]: how often guess `r` of head `k` is right, counted round by round.
+//! * [`HeadAccuracy`]: how often guess `r` of head `k` is right, counted round by round, and
+//!   behind which path.
 //! * [`best_tree`]: from both, the shape that promises most tokens a unit of time.
 //! * [`grow`]: a tree for this round alone, from how sure the heads are.
 //! * [`DraftLength`]: how long a chain to draft.
@@ -15,9 +16,9 @@ mod grow;
 mod length;
 mod search;
 
-pub use accuracy::{Count, HeadAccuracy};
+pub use accuracy::{Count, HeadAccuracy, PathChances};
 pub use curve::{Between, CurveKey, CurveStore, VerifyCurve};
 pub use gate::{Gate, GateReport, Step};
 pub use grow::{Guess, grow};
 pub use length::DraftLength;
-pub use search::{Limits, Shape, best_tree, tree_of};
+pub use search::{Chances, Limits, Shape, best_tree, tree_of};

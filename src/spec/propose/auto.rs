@@ -141,6 +141,10 @@ impl Proposer for Auto {
         Ok(Proposal::Tokens(draft))
     }
 
+    fn expected(&self) -> Option<f64> {
+        self.otherwise.as_ref().filter(|_| self.was_otherwise)?.proposer.expected()
+    }
+
     fn observe(&mut self, outcome: &RoundOutcome) {
         let source = outcome.nodes.get(1).map(|node| node.source);
         let accepted = outcome.accepted() as f64;

@@ -7,12 +7,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::{DraftContext, Method, Proposer};
+use super::{DraftContext, Method, Proposer, RoundCosts};
 use crate::{
     error::Result,
     kv::Sequence,
     model::{Model, StepOutput, Want},
-    spec::{Draft, DraftNode, Proposal, RoundOutcome, Source},
+    spec::{Draft, DraftNode, Proposal, RoundOutcome, Source, policy::DraftLength},
 };
 
 /// Observations that the model's own probabilities start with, all as they should be.
@@ -20,6 +20,9 @@ const PRIOR: f32 = 8.0;
 
 /// What an observation is worth after one more.
 const FADE: f32 = 0.98;
+
+/// How often a small model of the same family is right, before it is known.
+const USUAL: f64 = 0.6;
 
 /// How to draft with a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,9 @@ pub struct DraftModel {
     target_vocab: usize,
     drafted: Option<Draft>,
     trust: Trust,
+    /// How long drafts pay, once it is known what rounds cost.
+    length: DraftLength,
+    costs: Option<RoundCosts>,
 }
 
 /// How much more or less often guesses are right than the model says.
@@ -82,7 +88,8 @@ impl DraftModel {
     pub fn new(model: Model, target_vocab: usize, options: DraftModelOptions) -> Self {
         let sequence = Sequence::new(model.pool());
         let trust = Trust { said: 0.0, right: 0.0 };
-        Self { options, model, sequence, target_vocab, drafted: None, trust }
+        let (drafted, length, costs) = (None, DraftLength::new(USUAL), None);
+        Self { options, model, sequence, target_vocab, drafted, trust, length, costs }
     }
 
     /// Tokens that can be drafted behind `len`, with the cache and positions that there are.
@@ -162,7 +169,12 @@ impl Proposer for DraftModel {
     }
 
     fn propose(&mut self, context: &DraftContext<'_>) -> Result<Proposal> {
-        let edges = context.max_depth.min(context.max_nodes - 1).min(self.room(context.ids.len()));
+        let most = context.max_depth.min(context.max_nodes - 1).min(self.room(context.ids.len()));
+        let edges = match &self.costs {
+            // At least one, or nothing more would be learnt; whether to draft at all is the gate's.
+            Some(costs) => self.length.best(|nodes| costs.verify(nodes), most).max(1).min(most),
+            None => most,
+        };
         let mut draft = Draft::new(context.root());
         if edges > 0 {
             let guesses = self.guesses(context, edges)?;
@@ -184,8 +196,13 @@ impl Proposer for DraftModel {
         Ok(Proposal::Tokens(draft))
     }
 
+    fn set_costs(&mut self, costs: &RoundCosts) {
+        self.costs = Some(costs.clone());
+    }
+
     fn observe(&mut self, outcome: &RoundOutcome) {
         let Some(draft) = self.drafted.take() else { return };
+        self.length.observe(outcome);
         let mut at = 0;
         for token in outcome.added() {
             for node in 1..draft.len() {

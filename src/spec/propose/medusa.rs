@@ -4,8 +4,8 @@ use super::{DraftContext, Method, Proposer};
 use crate::{
     error::Result,
     spec::{
-        Draft, Proposal, RoundOutcome, TreeChoice, TreeTemplate,
-        policy::{HeadAccuracy, Limits, VerifyCurve, best_tree, tree_of},
+        Draft, Proposal, RoundOutcome, TreeChoice,
+        policy::{HeadAccuracy, Limits, Shape, VerifyCurve, best_tree, tree_of},
     },
 };
 
@@ -22,8 +22,10 @@ pub struct Medusa {
     curve: VerifyCurve,
     choice: TreeChoice,
     /// The last shape found, the nodes it was allowed, and the rounds since.
-    shape: Option<(usize, TreeTemplate)>,
+    shape: Option<(usize, Shape)>,
     rounds: u32,
+    /// Tokens that the last proposal promised.
+    expected: Option<f64>,
 }
 
 impl Medusa {
@@ -35,7 +37,7 @@ impl Medusa {
             false => accuracy[..heads.min(accuracy.len())].to_vec(),
         };
         let (seen, choice) = (HeadAccuracy::new(), TreeChoice::Auto);
-        Self { prior, seen, curve, choice, shape: None, rounds: 0 }
+        Self { prior, seen, curve, choice, shape: None, rounds: 0, expected: None }
     }
 
     /// How often each guess was right so far.
@@ -43,21 +45,19 @@ impl Medusa {
         &self.seen
     }
 
-    /// The shape for trees of at most so many nodes.
-    pub fn template(&mut self, max_nodes: usize) -> &TreeTemplate {
+    /// The shape for trees of at most so many nodes, and what it promises by what is known now.
+    pub fn shape(&mut self, max_nodes: usize) -> &Shape {
         let known = self.shape.as_ref().is_some_and(|(nodes, _)| *nodes == max_nodes);
         if !known || self.rounds >= REFRESH {
             self.rounds = 0;
             let limits = Limits { nodes: max_nodes, ..Limits::default() };
-            let accuracy = self.seen.estimate(&self.prior);
-            let template = match &self.choice {
-                TreeChoice::Auto => best_tree(&accuracy, &self.curve, limits).template,
-                TreeChoice::Nodes(nodes) => {
-                    tree_of(&accuracy, *nodes, &self.curve, limits).template
-                }
-                TreeChoice::Shape(template) => template.clone(),
+            let (chances, curve) = (self.seen.chances(&self.prior), &self.curve);
+            let shape = match &self.choice {
+                TreeChoice::Auto => best_tree(&chances, curve, limits),
+                TreeChoice::Nodes(nodes) => tree_of(&chances, *nodes, curve, limits),
+                TreeChoice::Shape(template) => Shape::of(template.clone(), &chances, curve),
             };
-            self.shape = Some((max_nodes, template));
+            self.shape = Some((max_nodes, shape));
         }
         &self.shape.as_ref().expect("made above").1
     }
@@ -73,11 +73,21 @@ impl Proposer for Medusa {
     }
 
     fn propose(&mut self, context: &DraftContext<'_>) -> Result<Proposal> {
-        let template = self.template(context.max_nodes).cut(context.max_nodes, context.max_depth);
+        let shape = self.shape(context.max_nodes);
+        let template = shape.template.cut(context.max_nodes, context.max_depth);
+        let whole = (template.len() == shape.template.len()).then_some(shape.tokens);
+        self.expected = Some(whole.unwrap_or_else(|| {
+            let chances = self.seen.chances(&self.prior);
+            Shape::of(template.clone(), &chances, &self.curve).tokens
+        }));
         Ok(match template.len() {
             1 => Proposal::Tokens(Draft::new(context.root())),
             _ => Proposal::Heads(template),
         })
+    }
+
+    fn expected(&self) -> Option<f64> {
+        self.expected
     }
 
     fn observe(&mut self, outcome: &RoundOutcome) {
@@ -96,7 +106,10 @@ impl Proposer for Medusa {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::policy::{Between, CurveKey};
+    use crate::spec::{
+        TreeTemplate,
+        policy::{Between, CurveKey},
+    };
 
     fn curve(node_ms: f64) -> VerifyCurve {
         let key = CurveKey {
@@ -105,6 +118,7 @@ mod tests {
             model: String::new(),
             heads: None,
             threads: 1,
+            program: String::new(),
         };
         let points = (1..=64).map(|rows| (rows, 10.0 + node_ms * (rows - 1) as f64)).collect();
         VerifyCurve::new(key, 10.0, points, Between::Linear, Vec::new()).expect("rising")

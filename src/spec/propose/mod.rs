@@ -116,6 +116,12 @@ pub trait Proposer: Send {
     /// Only those of a device or a file; having no guess is a draft of the root alone.
     fn propose(&mut self, context: &DraftContext<'_>) -> Result<Proposal>;
 
+    /// Tokens that the last proposal promises, the bonus included, where the proposer chose it by
+    /// what it promises.
+    fn expected(&self) -> Option<f64> {
+        None
+    }
+
     /// Learns what became of a round, its own or another proposer's.
     fn observe(&mut self, outcome: &RoundOutcome);
 

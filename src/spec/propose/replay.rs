@@ -97,5 +97,6 @@ pub(super) fn verify(draft: &Draft, all: &[u32], len: usize, method: Method) -> 
         .collect();
     let bonus = all[len + path.len() - 1];
     let times = StageTimes::default();
-    RoundOutcome { round: 0, prefix: len as u64 - 1, method, nodes, path, bonus, times }
+    let prefix = len as u64 - 1;
+    RoundOutcome { round: 0, prefix, method, nodes, path, bonus, expected: None, times }
 }
