@@ -300,3 +300,87 @@ fn questions_beyond_the_context_are_left_out_by_name() {
     assert_eq!((&report["questions"], &report["asked"]), (&1.into(), &2.into()));
     assert!(report["skipped"][0].as_str().is_some_and(|why| why.contains("question 1")));
 }
+
+const LOSSLESS: [&str; 10] = [
+    "bench",
+    "lossless",
+    "--questions",
+    "q.jsonl",
+    "-n",
+    "10",
+    "--settings",
+    "greedy,t1-p0.9-penalties",
+    "--log",
+    "log.jsonl",
+];
+
+#[test]
+fn every_kind_of_draft_is_compared_with_plain_decoding_and_a_stopped_run_goes_on() {
+    let sandbox = Sandbox::new();
+    questions(&sandbox);
+    let bench = || on_cpu(&sandbox, &[&LOSSLESS[..], &["--json"]].concat());
+    let whole = bench();
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let report = json(&whole.stdout);
+    assert_eq!((&report["lossless"], &report["prompts"]), (&true.into(), &4.into()));
+    let cells = report["cells"].as_array().expect("a list").clone();
+    let names: Vec<&str> = cells.iter().filter_map(|cell| cell["drafts"].as_str()).collect();
+    // No heads come with the program for this model.
+    let kinds = ["medusa-random", "lookup", "rest", "draft", "auto", "perfect"];
+    assert_eq!(names, kinds.map(|kind| [kind, kind]).concat());
+    for cell in &cells {
+        assert_eq!((&cell["answered"], &cell["equal"]), (&4.into(), &4.into()), "{cell}");
+        let tokens = cell["tokens_a_round"].as_f64().expect("a number");
+        assert!(cell["drafts"] != "perfect" || tokens > 3.0, "{cell}");
+    }
+    let path = sandbox.path().join("log.jsonl");
+    let log = std::fs::read_to_string(&path).expect("it was written");
+    assert_eq!(log.lines().count(), 1 + 2 * 4 * 7);
+
+    // Cut off in the middle of a line, the rest is answered again and nothing else.
+    let half = log.len() / 2;
+    std::fs::write(&path, &log[..half]).expect("writable");
+    assert_eq!(bench().stdout, whole.stdout);
+    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), log);
+
+    // An answer that differs is found: here plain decoding's is not what it was.
+    let first = log.lines().nth(1).expect("an answer");
+    let mut plain = json(first);
+    plain["ids"][3] = ((plain["ids"][3].as_u64().expect("an id") + 1) % 256).into();
+    let kept = log
+        .lines()
+        .take(1 + 2 * 4)
+        .map(|line| if line == first { plain.to_string() } else { line.to_owned() });
+    let kept: Vec<String> = kept.collect();
+    std::fs::write(&path, kept.join("\n") + "\n").expect("writable");
+    let wrong = on_cpu(&sandbox, &[&LOSSLESS[..], &["--drafts", "lookup,perfect"]].concat());
+    assert_eq!(wrong.code, Some(1), "{}", wrong.stdout);
+    let said = "MISMATCH: perfect at greedy, prompt 0, token 3";
+    assert!(wrong.stdout.contains(said), "{}", wrong.stdout);
+    assert!(wrong.stdout.contains("| lookup | 3 of 4, "), "{}", wrong.stdout);
+
+    let other = on_cpu(&sandbox, &[&LOSSLESS[..], &["--seed", "5"]].concat());
+    assert_eq!(other.code, Some(2));
+    assert!(other.stderr.contains("of another model, device or prompts"), "{}", other.stderr);
+    let unknown = on_cpu(&sandbox, &[&LOSSLESS[..], &["--drafts", "magic"]].concat());
+    assert!(unknown.stderr.contains("there are medusa-random, medusa"), "{}", unknown.stderr);
+}
+
+#[test]
+fn without_heads_or_other_sources_decoding_is_plain() {
+    let sandbox = Sandbox::new();
+    let trace = |more: &[&str], file: &str| {
+        let args = [&RUN[..], &["--trace", file], more].concat();
+        let run = on_cpu(&sandbox, &args);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let trace = Trace::open(&sandbox.path().join(file)).expect("a whole trace");
+        trace.header.method.name().to_owned()
+    };
+    assert_eq!(trace(&[], "1.jsonl"), "plain");
+    std::fs::write(sandbox.path().join("notes.txt"), "once upon a time").expect("writable");
+    assert_eq!(trace(&["--documents", "notes.txt"], "2.jsonl"), "auto");
+    assert_eq!(trace(&["--heads", "none"], "3.jsonl"), "plain");
+    let none = on_cpu(&sandbox, &[&RUN[..], &["--spec", "medusa"]].concat());
+    assert_eq!(none.code, Some(2));
+    assert!(none.stderr.contains("--spec medusa needs --heads"), "{}", none.stderr);
+}

@@ -72,6 +72,7 @@ fn outcome(draft: &Draft, path: &[u32], bonus: u32) -> RoundOutcome {
         nodes: nodes.collect(),
         path: path.to_vec(),
         bonus,
+        expected: None,
         times: StageTimes::default(),
     }
 }

@@ -11,9 +11,9 @@ use super::low_shared::{Device, Model};
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Speculation")]
 pub struct Speculation {
-    /// Method
-    #[arg(long, value_name = "METHOD", default_value = "plain")]
-    pub spec: Spec,
+    /// Method [default: auto if there are heads or other sources to draft from, else plain]
+    #[arg(long, value_name = "METHOD")]
+    pub spec: Option<Spec>,
     #[command(flatten)]
     #[serde(flatten)]
     pub drafting: Drafting,
@@ -54,24 +54,10 @@ pub struct Drafting {
     /// Smaller model with the same vocabulary, named as for --model, for `draft` and `auto`
     #[arg(long, value_name = "MODEL")]
     pub draft_model: Option<String>,
-    /// Draft heads of the model, for `medusa` and `auto`
+    /// Draft heads of the model, for `medusa` and `auto`, or `none` [default: those that come with
+    /// the program, for SmolLM2-135M-Instruct]
     #[arg(long, value_name = "FILE")]
     pub heads: Option<PathBuf>,
-}
-
-impl Drafting {
-    /// Those that a method looks at.
-    pub fn of(&self, spec: Spec) -> Self {
-        let mixes = spec == Spec::Auto;
-        let mut of = self.clone();
-        if !mixes && spec != Spec::Lookup {
-            of.documents.clear();
-        }
-        of.datastore = of.datastore.filter(|_| mixes || spec == Spec::Rest);
-        of.draft_model = of.draft_model.filter(|_| mixes || spec == Spec::Draft);
-        of.heads = of.heads.filter(|_| mixes || spec == Spec::Medusa);
-        of
-    }
 }
 
 /// Speculation method.
@@ -80,7 +66,7 @@ impl Drafting {
 pub enum Spec {
     /// One token a step.
     Plain,
-    /// Trees that --heads fill.
+    /// Trees that heads fill.
     Medusa,
     /// Repeats of prompt, answer and --documents.
     Lookup,
@@ -157,6 +143,58 @@ pub struct TraceRounds {
 pub enum BenchKind {
     /// Speculation against plain decoding on questions in Spec-Bench's form
     Spec(Box<BenchSpec>),
+    /// Whether speculation changes a token on this device: every kind of draft against plain decoding
+    Lossless(Box<BenchLossless>),
+}
+
+/// `coppice bench lossless`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Kinds of drafts: medusa-random (heads of random weights), medusa, lookup, rest (a datastore of prompts
+and answers), draft, auto, perfect (plain decoding's own answer, a wrong guess beside each token).
+Settings: greedy, t0.7, t1, t0.7-p0.9, t1-p0.9, greedy-penalties, t0.7-penalties, t1-p0.9-penalties.
+
+Example:
+  coppice bench lossless --questions question.jsonl --limit 40 --device wgpu:0 --log lossless.jsonl
+
+Answers go on behind the model's end token, and nothing is gated. Exit code 1 if an answer differs.")]
+pub struct BenchLossless {
+    /// Questions, as for `bench spec`; their first turns are the prompts
+    #[arg(long, value_name = "FILE")]
+    pub questions: PathBuf,
+    /// Take the first N questions of the file
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Tokens of an answer
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Kinds of drafts [default: all that are possible]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    pub drafts: Vec<String>,
+    /// Settings of the sampler [default: all]
+    #[arg(long, value_name = "SETTINGS", value_delimiter = ',')]
+    pub settings: Vec<String>,
+    /// Seed of the first prompt; each further one has the next
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Note answers here as they come, and go on where an earlier run of the same command stopped
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Draft heads [default: those that come with the program]
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
+    /// Model that drafts, named as for --model [default: the model itself]
+    #[arg(long, value_name = "MODEL")]
+    pub draft_model: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
 }
 
 /// `coppice bench spec`.
@@ -169,18 +207,14 @@ Examples:
 
 Plain decoding always runs too: each question is answered by all methods one after the other, and
 who begins rotates. Turns are answered in the model's chat template, with the answers before them.
-Exit code 1 if a method's ids differ from plain decoding's. Ctrl-C prints what there is.")]
+Exit code 1 if a method's ids differ from plain decoding's and --accept promises them. Ctrl-C prints what there is.")]
 pub struct BenchSpec {
     /// Questions: a JSON object a line with question_id, category and turns
     #[arg(long, value_name = "FILE")]
     pub questions: PathBuf,
-    /// Methods, the values of --spec; plain decoding is always among them
-    #[arg(
-        long,
-        value_name = "METHODS",
-        value_delimiter = ',',
-        default_value = "plain,lookup,auto"
-    )]
+    /// Methods, the values of --spec; plain decoding is always among them [default:
+    /// plain,medusa,lookup,auto, without medusa if there are no heads]
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     pub methods: Vec<Spec>,
     /// Take the first N questions of the file
     #[arg(long, value_name = "N", conflicts_with = "per_category")]

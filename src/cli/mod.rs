@@ -9,12 +9,14 @@ mod chat;
 mod config;
 mod datastore;
 mod devices;
+mod drafters;
 mod gpu_test;
 mod heads;
 mod high;
 mod inspect;
 mod interrupt;
 mod logits;
+mod lossless;
 mod low;
 mod low_files;
 mod low_shared;
@@ -95,6 +97,7 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         },
         Verb::Bench(args) => match &args.kind {
             Some(low_spec::BenchKind::Spec(args)) => bench_spec::main(args, term),
+            Some(low_spec::BenchKind::Lossless(args)) => lossless::main(args, term),
             None => bench::main(args, term),
         },
         Verb::Tokenize(args) => tokenize::main(args, term),

@@ -5,7 +5,7 @@
 //! one after the other, and who begins rotates: all methods see the same weather.
 
 mod measure;
-mod questions;
+pub(super) mod questions;
 mod report;
 
 use std::{
@@ -26,7 +26,9 @@ use self::{
     report::{Report, TIMING, Table, mismatch},
 };
 use super::{
-    FAILED, INTERRUPTED, high, interrupt,
+    FAILED, INTERRUPTED,
+    drafters::{self, Drafters},
+    high, interrupt,
     low_spec::{self, Spec},
     term::Term,
     trace::write_file,
@@ -35,7 +37,7 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     sample::SamplerParams,
-    spec::{Method, Speculation},
+    spec::{AcceptRule, Method, Speculation},
 };
 
 /// Version of the JSON object.
@@ -59,6 +61,8 @@ pub(super) fn main(args: &low_spec::BenchSpec, term: &Term) -> anyhow::Result<Ex
     let mut engine = high::engine(&args.model, &args.device, term)?;
     let speculations = speculations(args, &mut engine, term)?;
     let methods: Vec<Method> = speculations.iter().map(|spec| spec.method).collect();
+    let keeps = |spec: &Speculation| spec.accept.is_none_or(AcceptRule::keeps_text);
+    let ids_checked = speculations.iter().all(keeps);
     let mut run = Run {
         runner: Runner {
             engine: &mut engine,
@@ -80,6 +84,7 @@ pub(super) fn main(args: &low_spec::BenchSpec, term: &Term) -> anyhow::Result<Ex
         schema: SCHEMA,
         questions: run.answered,
         methods: run.table.methods(),
+        ids_checked,
         mismatches: run.mismatches,
         skipped: run.skipped,
         model: engine.name().into(),
@@ -112,22 +117,23 @@ fn speculations(
     engine: &mut Engine,
     term: &Term,
 ) -> Result<Vec<Speculation>> {
+    let drafting = &args.drafting;
+    let drafters = Drafters::open(engine, drafting, &args.methods, args.model.offline, term)?;
+    let asked: &[Spec] = match (&args.methods[..], drafters.has_heads()) {
+        ([], true) => &[Spec::Medusa, Spec::Lookup, Spec::Auto],
+        ([], false) => &[Spec::Lookup, Spec::Auto],
+        (methods, _) => methods,
+    };
     let mut methods = vec![Spec::Plain];
-    for &spec in &args.methods {
+    for &spec in asked {
         if !methods.contains(&spec) {
             methods.push(spec);
         }
     }
-    let given = methods.into_iter().map(|spec| {
-        let drafting = args.drafting.of(spec);
-        high::speculation(
-            engine,
-            &low_spec::Speculation { spec, drafting, rounds: args.rounds.clone() },
-            &args.model,
-            &args.device,
-            term,
-        )
-    });
+    let with = (&args.rounds, &args.model, &args.device);
+    let given = methods
+        .into_iter()
+        .map(|spec| drafters::one_of_several(engine, &drafters, spec, with, term));
     given.collect()
 }
 
@@ -201,8 +207,10 @@ impl Run<'_> {
         for (spec, answer) in self.speculations.iter().zip(&answers) {
             let method = spec.method;
             self.table.add(method, &question.category, answer);
-            let at = (method, question.question_id);
-            self.mismatches.extend(first_mismatch(at, &answers[0], answer));
+            if spec.accept.is_none_or(AcceptRule::keeps_text) {
+                let at = (method, question.question_id);
+                self.mismatches.extend(first_mismatch(at, &answers[0], answer));
+            }
             if let Some(file) = &mut self.answers {
                 file.write(question, method, answer)?;
             }

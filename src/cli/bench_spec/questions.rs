@@ -10,20 +10,20 @@ use crate::{
 };
 
 /// Categories of MT-bench, which Spec-Bench reports together as one of its six tasks.
-pub(super) const MT_BENCH: [&str; 8] =
+pub(in crate::cli) const MT_BENCH: [&str; 8] =
     ["writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"];
 
 /// A question of one or more turns.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(super) struct Question {
-    pub(super) question_id: u64,
-    pub(super) category: String,
-    pub(super) turns: Vec<String>,
+pub(in crate::cli) struct Question {
+    pub(in crate::cli) question_id: u64,
+    pub(in crate::cli) category: String,
+    pub(in crate::cli) turns: Vec<String>,
 }
 
 /// How many questions to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Take {
+pub(in crate::cli) enum Take {
     All,
     /// The first ones of the file.
     First(usize),
@@ -35,7 +35,7 @@ pub(super) enum Take {
 ///
 /// # Errors
 /// A file that cannot be read, or a line that is no question, by its number.
-pub(super) fn read(path: &Path, take: Take) -> Result<Vec<Question>> {
+pub(in crate::cli) fn read(path: &Path, take: Take) -> Result<Vec<Question>> {
     let text = high::text_of(path)?;
     let mut questions = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

@@ -75,6 +75,13 @@ impl Sums {
             plain_rounds: self.stats.plain_rounds,
             prompt_tokens: self.prompt_tokens,
             seconds: self.seconds,
+            promised_rounds: self.stats.promised.rounds,
+            expected_tokens: self.stats.promised.expected_a_round(),
+            promised_tokens: self
+                .stats
+                .promised
+                .expected_a_round()
+                .map(|_| self.stats.promised.tokens_a_round().value()),
             path_rate: self.stats.path_rate(),
             budget_rate: self.stats.budget_rate(),
             draft_ms: self.stats.times.draft_ms,
@@ -105,6 +112,12 @@ pub(super) struct Figures {
     pub(super) plain_rounds: u64,
     pub(super) prompt_tokens: usize,
     pub(super) seconds: f64,
+    /// Rounds whose tree a search chose.
+    pub(super) promised_rounds: u64,
+    /// Tokens a round that the search expected of them, before each round.
+    pub(super) expected_tokens: Option<f64>,
+    /// Tokens a round that they gave.
+    pub(super) promised_tokens: Option<f64>,
     pub(super) path_rate: Ratio,
     pub(super) budget_rate: Ratio,
     pub(super) draft_ms: f64,
@@ -210,7 +223,9 @@ pub(super) struct Report {
     /// What the times are.
     pub(super) timing: &'static str,
     pub(super) methods: Vec<MethodReport>,
-    /// Whether each method must give plain decoding's ids, and where one did not.
+    /// Whether the rule of acceptance must give plain decoding's ids.
+    pub(super) ids_checked: bool,
+    /// Where a method did not.
     pub(super) mismatches: Vec<Mismatch>,
 }
 
@@ -259,6 +274,8 @@ impl Report {
                 rate(f.budget_rate)
             ));
         }
+        self.promises(&mut text);
+        self.stages(&mut text);
         self.by_category(&mut text, "speedup", |f| f.speedup);
         self.by_category(&mut text, "tokens a round", |f| f.mean_accepted_tokens);
         self.by_category(&mut text, "tokens/s", |f| f.tokens_per_second);
@@ -266,13 +283,62 @@ impl Report {
         for skipped in &self.skipped {
             text.push_str(&format!("\nLeft out: {skipped}.\n"));
         }
-        if self.mismatches.is_empty() {
-            text.push_str("\nEvery method gave the ids of plain decoding.\n");
+        match (self.ids_checked, self.mismatches.is_empty()) {
+            (false, _) => text.push_str(
+                "\nIds were not compared: this rule of acceptance may choose other tokens.\n",
+            ),
+            (true, true) => text.push_str("\nEvery method gave the ids of plain decoding.\n"),
+            (true, false) => {}
         }
         for wrong in &self.mismatches {
             text.push_str(&format!("\nMISMATCH: {}\n", mismatch(wrong)));
         }
         text
+    }
+
+    /// What the search for trees expected, beside what came of it.
+    fn promises(&self, text: &mut String) {
+        let promised = |method: &&MethodReport| method.overall.expected_tokens.is_some();
+        let mut methods = self.methods.iter().filter(promised).peekable();
+        if methods.peek().is_none() {
+            return;
+        }
+        text.push_str(
+            "\n| trees chosen by search | rounds | expected tokens a round | measured | off by |\n\
+             |---|---|---|---|---|\n",
+        );
+        for method in methods {
+            let f = &method.overall;
+            let (Some(expected), Some(measured)) = (f.expected_tokens, f.promised_tokens) else {
+                continue;
+            };
+            text.push_str(&format!(
+                "| {} | {} | {expected:.3} | {measured:.3} | {:+.1} % |\n",
+                method.name,
+                f.promised_rounds,
+                100.0 * (expected / measured - 1.0)
+            ));
+        }
+    }
+
+    /// Where the time of rounds goes.
+    fn stages(&self, text: &mut String) {
+        text.push_str(
+            "\n| milliseconds a round | draft on the host | submission (draft, verify, accept) | \
+             commit | host |\n|---|---|---|---|---|\n",
+        );
+        for method in &self.methods {
+            let f = &method.overall;
+            let ms = |total: f64| total / (f.rounds as f64).max(1.0);
+            text.push_str(&format!(
+                "| {} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
+                method.name,
+                ms(f.draft_ms),
+                ms(f.verify_ms),
+                ms(f.commit_ms),
+                ms(f.host_ms)
+            ));
+        }
     }
 
     fn by_category(&self, text: &mut String, name: &str, figure: impl Fn(&Figures) -> f64) {
@@ -423,6 +489,7 @@ mod tests {
             sampler: SamplerParams::default(),
             timing: TIMING,
             methods: table.methods(),
+            ids_checked: true,
             mismatches: vec![],
         }
     }
@@ -457,12 +524,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_search_expected_stands_beside_what_came() {
+        let mut answer = answer(8, 1.0);
+        let round =
+            crate::spec::RoundOutcome { expected: Some(2.7), ..sample_rounds::branching(2) };
+        answer.stats.add(&round);
+        let mut table = Table::new(&[Method::Plain, Method::Medusa]);
+        table.add(Method::Plain, "qa", &self::answer(8, 1.0));
+        table.add(Method::Medusa, "qa", &answer);
+        let md = Report { methods: table.methods(), ..report() }.markdown();
+        assert!(md.contains("| medusa | 1 | 2.700 | 3.000 | -10.0 % |"), "{md}");
+    }
+
+    #[test]
     fn every_format_has_all_methods_and_categories() {
         let report = report();
         let (md, csv) = (report.markdown(), report.csv());
         assert!(md.contains("| lookup | 2.00 | 7.5 | 1.36 |"), "{md}");
         assert!(md.contains("| speedup | writing | math | mt_bench | rag | overall |"), "{md}");
         assert!(md.contains("Every method gave the ids"), "{md}");
+        assert!(!md.contains("trees chosen by search"), "nothing was promised");
+        let lossy = Report { ids_checked: false, ..self::report() }.markdown();
+        assert!(lossy.contains("Ids were not compared"), "{lossy}");
         assert_eq!(csv.lines().count(), 1 + 2 * 5);
         assert!(csv.contains("\nlookup,rag,1,2.0000,4.000,0.5000,"), "{csv}");
         let chart = report.chart();
