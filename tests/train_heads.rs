@@ -84,7 +84,9 @@ fn loss_falls_and_heads_beat_untrained_ones() {
         let wanted = if kind == "hydra" { HeadKind::Sequential } else { HeadKind::Independent };
         assert_eq!((heads.kind, heads.heads.len()), (wanted, 2));
         heads.check(64, 258).expect("made for this model");
+        calibrated(&sandbox, &model, &data, &out);
         let record = heads.record;
+        assert_eq!(record.base_norms_sha256.as_ref().map(String::len), Some(64));
         assert_eq!(record.base_sha256.map(|hash| hash.len()), Some(64));
         let first = f64::from(record.accuracy[0][0]);
         assert!((first - top1[top1.len() - 1]).abs() < 1e-6, "of these heads");
@@ -92,6 +94,32 @@ fn loss_falls_and_heads_beat_untrained_ones() {
         let plot = std::fs::read_to_string(plot).expect("drawn");
         assert!(plot.starts_with("<svg") && plot.contains("head 2"), "{plot}");
     }
+}
+
+/// `heads calibrate` counts guesses behind guesses, and changes nothing else.
+fn calibrated(sandbox: &Sandbox, model: &Path, data: &Path, heads: &Path) {
+    let out = heads.with_extension("calibrated");
+    let paths = [heads, data, &out, model].map(|path| path.to_string_lossy().into_owned());
+    let mut args = vec!["heads", "calibrate", &paths[0], "--data", &paths[1], "-o", &paths[2]];
+    args.extend(["-m", &paths[3], "-d", "cpu", "--held-out", "0.2", "--rounds", "150"]);
+    args.extend(["-n", "40", "--store", "f32"]);
+    let run = sandbox.run(&args);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let (before, mut after) = (load(heads), load(&out));
+    let counts = std::mem::take(&mut after.record.paths);
+    assert_eq!(after, before, "all but the counts");
+    let count = |ranks: &[u16]| {
+        counts.iter().find(|path| path.ranks == ranks).map_or((0, 0), |p| (p.hits, p.trials))
+    };
+    let (hits, rounds) = count(&[0]);
+    assert!(rounds >= 100 && hits <= rounds, "{counts:?}");
+    // Where a first guess was right, the second head was tested, and only there.
+    let below = counts.iter().filter(|path| path.ranks.len() == 2 && path.ranks[0] == 0);
+    assert!(
+        below.clone().all(|path| path.trials <= hits && path.hits <= path.trials),
+        "{counts:?}"
+    );
+    assert!(hits == 0 || below.count() > 0, "{counts:?}");
 }
 
 #[test]

@@ -106,6 +106,7 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Inspect(args) => toml_of(args),
         Verb::Heads(args) => match &args.action {
             HeadsAction::Convert(args) => toml_of(args),
+            HeadsAction::Calibrate(args) => toml_of(args),
         },
         Verb::Devices(args) => toml_of(args),
         Verb::GpuTest(args) => toml_of(args),

@@ -33,6 +33,8 @@ struct Report<'a> {
     base_model: Option<&'a str>,
     base_sha256: Option<&'a str>,
     accuracy: &'a [Vec<f32>],
+    /// Rounds in which guesses were counted by `heads calibrate`.
+    calibration_rounds: Option<u64>,
     training: Option<&'a serde_json::Value>,
 }
 
@@ -56,6 +58,7 @@ pub(super) fn inspect(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         base_model: heads.record.base_model.as_deref(),
         base_sha256: heads.record.base_sha256.as_deref(),
         accuracy: &heads.record.accuracy,
+        calibration_rounds: heads.record.paths.iter().map(|path| path.trials).max(),
         training: heads.record.training.as_ref(),
     };
     let mut stdout = std::io::stdout().lock();
@@ -96,12 +99,7 @@ pub(super) fn convert(args: &low_files::ConvertHeads, term: &Term) -> anyhow::Re
         }
         .into());
     }
-    let precision = match args.store {
-        low_files::HeadStorage::F32 => Precision::F32,
-        low_files::HeadStorage::F16 => Precision::F16,
-        low_files::HeadStorage::Q8 => Precision::Q8,
-    };
-    heads.save(&args.output, precision)?;
+    heads.save(&args.output, precision(args.store))?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |file| file.len());
     term.note(&format!(
         "{} heads in the layout of {layout} written to {}, {}",
@@ -110,4 +108,13 @@ pub(super) fn convert(args: &low_files::ConvertHeads, term: &Term) -> anyhow::Re
         indicatif::HumanBytes(bytes)
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How matrices are stored.
+pub(super) fn precision(store: low_files::HeadStorage) -> Precision {
+    match store {
+        low_files::HeadStorage::F32 => Precision::F32,
+        low_files::HeadStorage::F16 => Precision::F16,
+        low_files::HeadStorage::Q8 => Precision::Q8,
+    }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::low_shared::{Device, Model};
+
 /// `coppice tokenize`.
 #[derive(Args, Debug, Serialize)]
 pub struct Tokenize {
@@ -108,6 +110,47 @@ pub struct Heads {
 pub enum HeadsAction {
     /// Rewrite heads of any published layout as Coppice's own file
     Convert(ConvertHeads),
+    /// Count how often guesses are right, and behind which, and note it in the file
+    Calibrate(CalibrateHeads),
+}
+
+/// `coppice heads calibrate`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Drafts wide trees for prompts that heads were not trained on, and counts which guesses are right behind
+which others. From the first answer on, the search for trees then knows what each would bring.
+
+Example:
+  coppice heads calibrate heads.safetensors --data chat --data tasks -o calibrated.safetensors")]
+pub struct CalibrateHeads {
+    /// Heads
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// File to write; may be the same
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Folder that `coppice train data` wrote, for the prompts of conversations held out; may be
+    /// repeated
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data: Vec<PathBuf>,
+    /// Share of conversations held out when the heads were trained
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    pub held_out: f64,
+    /// Stop after this many rounds
+    #[arg(long, value_name = "N", default_value_t = 4000)]
+    pub rounds: usize,
+    /// Most tokens of an answer
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Format of matrices in the file
+    #[arg(long, value_name = "FORMAT", default_value = "q8")]
+    pub store: HeadStorage,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: Device,
 }
 
 /// `coppice heads convert`.

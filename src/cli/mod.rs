@@ -5,6 +5,7 @@
 
 mod bench;
 mod bench_spec;
+mod calibrate;
 mod chat;
 mod config;
 mod datastore;
@@ -105,6 +106,7 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Inspect(args) => inspect::main(args),
         Verb::Heads(args) => match &args.action {
             HeadsAction::Convert(args) => heads::convert(args, term),
+            HeadsAction::Calibrate(args) => calibrate::main(args, term),
         },
         Verb::Devices(args) => devices::main(args),
         Verb::GpuTest(args) => gpu_test::main(args, term),

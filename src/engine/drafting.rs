@@ -179,7 +179,7 @@ impl Engine {
     fn medusa(&mut self, sources: &DraftSources) -> Result<Box<dyn Proposer>> {
         let heads = sources.heads.as_ref().expect("checked before");
         let curve = self.curve(sources.curves.as_deref())?.clone();
-        let medusa = Medusa::new(heads.heads.len(), &heads.record.accuracy, curve);
+        let medusa = Medusa::new(heads.heads.len(), &heads.record, curve);
         Ok(Box::new(medusa))
     }
 

@@ -72,7 +72,7 @@ impl Proposer for Recorded {
 pub struct Answer {
     pub ids: Vec<u32>,
     pub rounds: Vec<RoundOutcome>,
-    sequence: Sequence,
+    pub sequence: Sequence,
 }
 
 /// Runs the driver for so many tokens.

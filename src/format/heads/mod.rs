@@ -101,8 +101,24 @@ pub struct HeadRecord {
     /// `accuracy[k][r]`: share of held-out positions at which guess `r` of head `k` was right,
     /// given that the guesses before it on the path were; the search for tree shapes reads it.
     pub accuracy: Vec<Vec<f32>>,
+    /// How often guesses were right behind paths of guesses that were, in rounds of drafting for the
+    /// target (`coppice heads calibrate`); empty where nobody counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathCount>,
     /// How they were trained: command, data, steps, losses; free form.
     pub training: Option<serde_json::Value>,
+}
+
+/// How often one guess was right.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PathCount {
+    /// Ranks of the guesses from the first head's on; the last one is the guess counted, by head
+    /// `ranks.len() - 1`.
+    pub ranks: Vec<u16>,
+    /// Rounds in which it was right.
+    pub hits: u64,
+    /// Rounds in which all before it were.
+    pub trials: u64,
 }
 
 impl Heads {

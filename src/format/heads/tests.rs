@@ -242,6 +242,7 @@ fn sequential() -> Heads {
             base_norms_sha256: Some("b".repeat(64)),
             base_sha256: Some("00ff".into()),
             accuracy: vec![vec![0.5, 0.25], vec![0.125]],
+            paths: vec![PathCount { ranks: vec![0, 1], hits: 3, trials: 7 }],
             training: Some(training),
         },
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Chances;
-use crate::spec::{RoundOutcome, Source, Verdict};
+use crate::{
+    format::heads::{HeadRecord, PathCount},
+    spec::{RoundOutcome, Source, Verdict},
+};
 
 /// How often something was right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,13 @@ pub struct Count {
     pub hits: u64,
     /// Times it was tested.
     pub trials: u64,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.trials += other.trials;
+    }
 }
 
 /// Counts by head and rank, and by the ranks of the whole path. A node is tested in rounds that kept
@@ -26,11 +36,44 @@ pub struct HeadAccuracy {
     paths: BTreeMap<Vec<u16>, Count>,
 }
 
-/// Rounds that what a head file says of itself weighs as much as. Its text may be another one than
-/// the user's, so after a few hundred rounds what was seen decides.
+/// Rounds that accuracies of a head file weigh as much as: they were taken on other text, and not
+/// where rounds begin.
 const PRIOR_WEIGHT: f64 = 100.0;
+/// Rounds that what was counted when the heads were calibrated weighs as much as, at most. Its text
+/// may be another one than the user's, so after some hundred rounds what was seen decides.
+const CALIBRATED_WEIGHT: f64 = 300.0;
 /// Rounds that what is known of a guess behind shorter paths weighs as much as.
 const BACKOFF_WEIGHT: f64 = 20.0;
+
+/// What is believed of heads before they have drafted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Belief {
+    /// `[head][rank]`.
+    accuracy: Vec<Vec<f32>>,
+    /// Counted when the heads were calibrated.
+    counted: HeadAccuracy,
+    /// What one of these counts is worth.
+    worth: f64,
+}
+
+impl Belief {
+    /// What a file says of so many heads; that they are as good as heads usually are, where it says
+    /// nothing.
+    pub fn of(heads: usize, record: &HeadRecord) -> Self {
+        let accuracy = match record.accuracy.is_empty() {
+            true => HeadAccuracy::typical(heads, 16),
+            false => record.accuracy[..heads.min(record.accuracy.len())].to_vec(),
+        };
+        let mut counted = HeadAccuracy::new();
+        for path in record.paths.iter().filter(|path| (1..=heads).contains(&path.ranks.len())) {
+            counted
+                .add(&path.ranks, Count { hits: path.hits.min(path.trials), trials: path.trials });
+        }
+        let rounds = counted.counts.first().into_iter().flatten().map(|count| count.trials).max();
+        let worth = CALIBRATED_WEIGHT / (rounds.unwrap_or(0) as f64).max(CALIBRATED_WEIGHT);
+        Self { accuracy, counted, worth }
+    }
+}
 
 impl HeadAccuracy {
     /// Nothing counted yet.
@@ -43,35 +86,46 @@ impl HeadAccuracy {
         let mut paths: Vec<Vec<u16>> = Vec::with_capacity(round.nodes.len());
         for node in &round.nodes {
             let mut path = node.parent.map_or(vec![], |parent| paths[parent as usize].clone());
-            let Source::Head(head) = node.source else {
-                paths.push(path);
-                continue;
-            };
-            path.push(node.rank);
-            let (head, rank) = (usize::from(head), usize::from(node.rank));
+            if let Source::Head(_) = node.source {
+                path.push(node.rank);
+                if node.verdict != Verdict::Unreached {
+                    let hits = u64::from(node.verdict == Verdict::Accepted);
+                    self.add(&path, Count { hits, trials: 1 });
+                }
+            }
             paths.push(path);
-            if node.verdict == Verdict::Unreached {
-                continue;
-            }
-            let hit = u64::from(node.verdict == Verdict::Accepted);
-            // Behind each ending of the path that is longer than the guess itself.
-            let path = paths.last().expect("just added");
-            for from in 0..path.len().saturating_sub(1) {
-                let key = ending(head, &path[from..]);
-                let count = self.paths.entry(key).or_default();
-                count.trials += 1;
-                count.hits += hit;
-            }
-            if self.counts.len() <= head {
-                self.counts.resize(head + 1, vec![]);
-            }
-            let ranks = &mut self.counts[head];
-            if ranks.len() <= rank {
-                ranks.resize(rank + 1, Count::default());
-            }
-            ranks[rank].trials += 1;
-            ranks[rank].hits += hit;
         }
+    }
+
+    /// Counts the guess that a path ends with, also behind each ending of the path.
+    fn add(&mut self, path: &[u16], count: Count) {
+        let Some((&rank, before)) = path.split_last() else { return };
+        let (head, rank) = (before.len(), usize::from(rank));
+        for from in 0..head {
+            self.paths.entry(ending(head, &path[from..])).or_default().add(count);
+        }
+        if self.counts.len() <= head {
+            self.counts.resize(head + 1, vec![]);
+        }
+        let ranks = &mut self.counts[head];
+        if ranks.len() <= rank {
+            ranks.resize(rank + 1, Count::default());
+        }
+        ranks[rank].add(count);
+    }
+
+    /// The counts of whole paths, for a head file.
+    pub fn whole_paths(&self) -> Vec<PathCount> {
+        let first = self.counts.first().into_iter().flatten().enumerate();
+        let first = first.map(|(rank, &count)| (vec![rank as u16], count));
+        let whole = |(key, &count): (&Vec<u16>, &Count)| {
+            let (head, path) = key.split_first()?;
+            (path.len() == usize::from(*head) + 1).then(|| (path.to_vec(), count))
+        };
+        let all = first.chain(self.paths.iter().filter_map(whole));
+        all.filter(|(_, count)| count.trials > 0)
+            .map(|(ranks, Count { hits, trials })| PathCount { ranks, hits, trials })
+            .collect()
     }
 
     /// Numerator and denominator of a guess.
@@ -79,15 +133,14 @@ impl HeadAccuracy {
         self.counts.get(head).and_then(|ranks| ranks.get(rank)).copied().unwrap_or_default()
     }
 
-    /// `[head][rank]`: the counts, pulled towards `prior` by the weight of 100 rounds. Has the heads
-    /// and ranks of the prior.
-    pub fn estimate(&self, prior: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    /// `[head][rank]`: what was seen, pulled towards what is believed. Has the heads and ranks of the
+    /// belief.
+    fn estimate(&self, belief: &Belief) -> Vec<Vec<f32>> {
         let estimate = |head: usize, rank: usize, prior: f32| {
-            let Count { hits, trials } = self.count(head, rank);
-            let hits = hits as f64 + PRIOR_WEIGHT * f64::from(prior);
-            (hits / (trials as f64 + PRIOR_WEIGHT)) as f32
+            let seen = (self.count(head, rank), belief.counted.count(head, rank));
+            blend(seen, belief.worth, (f64::from(prior), PRIOR_WEIGHT)) as f32
         };
-        let heads = prior.iter().enumerate();
+        let heads = belief.accuracy.iter().enumerate();
         heads
             .map(|(head, ranks)| {
                 (0..).zip(ranks).map(|(rank, &prior)| estimate(head, rank, prior)).collect()
@@ -95,9 +148,9 @@ impl HeadAccuracy {
             .collect()
     }
 
-    /// What is known of guesses behind paths, believing `prior` where nothing was seen.
-    pub fn chances(&self, prior: &[Vec<f32>]) -> PathChances<'_> {
-        PathChances { estimate: self.estimate(prior), seen: self }
+    /// What is known of guesses behind paths.
+    pub fn chances<'a>(&'a self, belief: &'a Belief) -> PathChances<'a> {
+        PathChances { estimate: self.estimate(belief), seen: self, belief }
     }
 
     /// What heads of which nothing is known may be expected to do: about what is published for
@@ -112,6 +165,14 @@ impl HeadAccuracy {
     }
 }
 
+/// A share by what was seen, what was counted before, of less worth, and what is believed without
+/// counts, of some weight.
+fn blend((seen, before): (Count, Count), worth: f64, (prior, weight): (f64, f64)) -> f64 {
+    let hits = seen.hits as f64 + worth * before.hits as f64;
+    let trials = seen.trials as f64 + worth * before.trials as f64;
+    (hits + weight * prior) / (trials + weight)
+}
+
 /// The key of a head's guess behind the end of a path, which ends with the guess.
 fn ending(head: usize, path: &[u16]) -> Vec<u16> {
     std::iter::once(head as u16).chain(path.iter().copied()).collect()
@@ -123,6 +184,7 @@ pub struct PathChances<'a> {
     /// `[head][rank]` behind any path.
     estimate: Vec<Vec<f32>>,
     seen: &'a HeadAccuracy,
+    belief: &'a Belief,
 }
 
 impl Chances for PathChances<'_> {
@@ -135,9 +197,10 @@ impl Chances for PathChances<'_> {
             whole[head] = rank as u16;
             let mut p = f64::from(anywhere);
             for from in (0..head).rev() {
-                let count = self.seen.paths.get(&ending(head, &whole[from..]));
-                let Count { hits, trials } = count.copied().unwrap_or_default();
-                p = (hits as f64 + BACKOFF_WEIGHT * p) / (trials as f64 + BACKOFF_WEIGHT);
+                let key = ending(head, &whole[from..]);
+                let count = |of: &HeadAccuracy| of.paths.get(&key).copied().unwrap_or_default();
+                let seen = (count(self.seen), count(&self.belief.counted));
+                p = blend(seen, self.belief.worth, (p, BACKOFF_WEIGHT));
             }
             p as f32
         };
@@ -178,6 +241,10 @@ mod tests {
         }
     }
 
+    fn belief(accuracy: Vec<Vec<f32>>) -> Belief {
+        Belief::of(accuracy.len(), &HeadRecord { accuracy, ..HeadRecord::default() })
+    }
+
     #[test]
     fn only_tested_nodes_of_heads_count() {
         let mut accuracy = HeadAccuracy::new();
@@ -186,15 +253,16 @@ mod tests {
             node(Source::Root, 0, Verdict::Root),
             node(Source::Head(0), 0, rejected),
             node(Source::Head(0), 1, Verdict::Accepted),
-            node(Source::Head(1), 0, Verdict::Unreached),
-            node(Source::Head(2), 4, Verdict::BelowThreshold),
+            NodeOutcome { parent: Some(2), ..node(Source::Head(1), 0, Verdict::Accepted) },
+            NodeOutcome { parent: Some(3), ..node(Source::Head(2), 4, Verdict::BelowThreshold) },
+            NodeOutcome { parent: Some(1), ..node(Source::Head(1), 0, Verdict::Unreached) },
             node(Source::Lookup, 0, Verdict::Accepted),
         ]));
         let root = node(Source::Root, 0, Verdict::Root);
         accuracy.observe(&round(vec![root, node(Source::Head(0), 1, rejected)]));
         assert_eq!(accuracy.count(0, 0), Count { hits: 0, trials: 1 });
         assert_eq!(accuracy.count(0, 1), Count { hits: 1, trials: 2 });
-        assert_eq!(accuracy.count(1, 0), Count::default());
+        assert_eq!(accuracy.count(1, 0), Count { hits: 1, trials: 1 });
         assert_eq!(accuracy.count(2, 4), Count { hits: 0, trials: 1 });
     }
 
@@ -226,8 +294,8 @@ mod tests {
                 below(2, behind(second, seldom)),
             ]));
         }
-        let prior = vec![vec![0.5, 0.5], vec![0.5]];
-        let chances = accuracy.chances(&prior);
+        let belief = belief(vec![vec![0.5, 0.5], vec![0.5]]);
+        let chances = accuracy.chances(&belief);
         let [first, second] = [0, 1].map(|rank| chances.behind(&[rank])[0]);
         assert!((first - 0.9).abs() < 0.05 && (second - 0.1).abs() < 0.05, "{first} {second}");
         assert!((chances.behind(&[])[0] - 0.5).abs() < 0.01);
@@ -239,16 +307,44 @@ mod tests {
     fn what_is_seen_outweighs_the_prior_in_time() {
         let mut accuracy = HeadAccuracy::new();
         let prior = vec![vec![0.8, 0.1], vec![0.5]];
-        assert_eq!(accuracy.estimate(&prior), prior);
+        let belief = belief(prior.clone());
+        assert_eq!(accuracy.estimate(&belief), prior);
         for i in 0..100 {
             let verdict = if i % 5 == 0 { Verdict::Accepted } else { Verdict::BelowThreshold };
             let root = node(Source::Root, 0, Verdict::Root);
             accuracy.observe(&round(vec![root, node(Source::Head(0), 0, verdict)]));
         }
-        let estimate = accuracy.estimate(&prior);
+        let estimate = accuracy.estimate(&belief);
         assert!((estimate[0][0] - 0.5).abs() < 1e-6, "as much seen as believed: {estimate:?}");
         assert_eq!((estimate[0][1], estimate[1][0]), (0.1, 0.5));
-        assert!(accuracy.estimate(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_was_counted_before_is_believed_until_more_was_seen() {
+        let path = |ranks: &[u16], hits, trials| PathCount { ranks: ranks.to_vec(), hits, trials };
+        let paths = vec![path(&[0], 1500, 3000), path(&[1], 300, 3000), path(&[0, 0], 1350, 1500)];
+        let record = HeadRecord {
+            accuracy: vec![vec![0.9, 0.9], vec![0.2]],
+            paths: paths.clone(),
+            ..HeadRecord::default()
+        };
+        let belief = Belief::of(2, &record);
+        assert_eq!(belief.counted.whole_paths(), paths);
+        let mut accuracy = HeadAccuracy::new();
+        let [first, second] = [0, 1].map(|rank| accuracy.chances(&belief).behind(&[])[rank]);
+        // Three hundred rounds against a hundred of the accuracy.
+        assert!((first - 0.6).abs() < 1e-6 && (second - 0.3).abs() < 1e-6, "{first} {second}");
+        let behind = accuracy.chances(&belief).behind(&[0])[0];
+        assert!(behind > 0.8, "{behind}: nine of ten behind a right first guess");
+        for _ in 0..2000 {
+            let root = node(Source::Root, 0, Verdict::Root);
+            let wrong = node(Source::Head(0), 0, Verdict::BelowThreshold);
+            accuracy.observe(&round(vec![root, wrong]));
+        }
+        assert!(accuracy.chances(&belief).behind(&[])[0] < 0.11);
+        // A file that says what cannot be does no harm.
+        let odd = HeadRecord { paths: vec![path(&[], 1, 1), path(&[0; 9], 9, 1)], ..record };
+        assert!(Belief::of(2, &odd).counted.whole_paths().is_empty());
     }
 
     #[test]

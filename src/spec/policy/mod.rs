@@ -16,7 +16,7 @@ mod grow;
 mod length;
 mod search;
 
-pub use accuracy::{Count, HeadAccuracy, PathChances};
+pub use accuracy::{Belief, Count, HeadAccuracy, PathChances};
 pub use curve::{Between, CurveKey, CurveStore, VerifyCurve};
 pub use gate::{Gate, GateReport, Step};
 pub use grow::{Guess, grow};

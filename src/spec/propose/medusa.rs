@@ -3,9 +3,10 @@
 use super::{DraftContext, Method, Proposer};
 use crate::{
     error::Result,
+    format::heads::HeadRecord,
     spec::{
         Draft, Proposal, RoundOutcome, TreeChoice,
-        policy::{HeadAccuracy, Limits, Shape, VerifyCurve, best_tree, tree_of},
+        policy::{Belief, HeadAccuracy, Limits, Shape, VerifyCurve, best_tree, tree_of},
     },
 };
 
@@ -17,7 +18,7 @@ const REFRESH: u32 = 128;
 #[derive(Debug)]
 pub struct Medusa {
     /// What the head file says of itself.
-    prior: Vec<Vec<f32>>,
+    belief: Belief,
     seen: HeadAccuracy,
     curve: VerifyCurve,
     choice: TreeChoice,
@@ -29,15 +30,11 @@ pub struct Medusa {
 }
 
 impl Medusa {
-    /// Of so many heads. `accuracy` is that of the head file; heads are believed to be as good as
-    /// heads usually are where it is empty.
-    pub fn new(heads: usize, accuracy: &[Vec<f32>], curve: VerifyCurve) -> Self {
-        let prior = match accuracy.is_empty() {
-            true => HeadAccuracy::typical(heads, 16),
-            false => accuracy[..heads.min(accuracy.len())].to_vec(),
-        };
-        let (seen, choice) = (HeadAccuracy::new(), TreeChoice::Auto);
-        Self { prior, seen, curve, choice, shape: None, rounds: 0, expected: None }
+    /// Of so many heads, of which their file says `record`.
+    pub fn new(heads: usize, record: &HeadRecord, curve: VerifyCurve) -> Self {
+        let (belief, seen) = (Belief::of(heads, record), HeadAccuracy::new());
+        let choice = TreeChoice::Auto;
+        Self { belief, seen, curve, choice, shape: None, rounds: 0, expected: None }
     }
 
     /// How often each guess was right so far.
@@ -51,7 +48,7 @@ impl Medusa {
         if !known || self.rounds >= REFRESH {
             self.rounds = 0;
             let limits = Limits { nodes: max_nodes, ..Limits::default() };
-            let (chances, curve) = (self.seen.chances(&self.prior), &self.curve);
+            let (chances, curve) = (self.seen.chances(&self.belief), &self.curve);
             let shape = match &self.choice {
                 TreeChoice::Auto => best_tree(&chances, curve, limits),
                 TreeChoice::Nodes(nodes) => tree_of(&chances, *nodes, curve, limits),
@@ -77,7 +74,7 @@ impl Proposer for Medusa {
         let template = shape.template.cut(context.max_nodes, context.max_depth);
         let whole = (template.len() == shape.template.len()).then_some(shape.tokens);
         self.expected = Some(whole.unwrap_or_else(|| {
-            let chances = self.seen.chances(&self.prior);
+            let chances = self.seen.chances(&self.belief);
             Shape::of(template.clone(), &chances, &self.curve).tokens
         }));
         Ok(match template.len() {
@@ -138,7 +135,8 @@ mod tests {
     #[test]
     fn the_tree_follows_request_limits_and_device() {
         let accuracy = vec![vec![0.5, 0.2, 0.1], vec![0.3, 0.1, 0.05], vec![0.2, 0.1, 0.05]];
-        let mut cheap = Medusa::new(3, &accuracy, curve(0.01));
+        let record = HeadRecord { accuracy, ..HeadRecord::default() };
+        let mut cheap = Medusa::new(3, &record, curve(0.01));
         assert!(shape(&mut cheap, 64, 60) > 12);
         assert!(shape(&mut cheap, 8, 60) <= 8);
         assert_eq!(shape(&mut cheap, 64, 0), 1);
@@ -148,7 +146,7 @@ mod tests {
         cheap.set_tree(&TreeChoice::Shape(chain));
         assert_eq!(shape(&mut cheap, 64, 60), 4);
         assert_eq!(shape(&mut cheap, 64, 2), 3);
-        let mut dear = Medusa::new(3, &accuracy, curve(9.0));
+        let mut dear = Medusa::new(3, &record, curve(9.0));
         assert_eq!(shape(&mut dear, 64, 60), 1, "no tree pays");
     }
 }
