@@ -111,7 +111,7 @@ pub enum HeadsAction {
     /// Rewrite heads of any published layout as Coppice's own file
     Convert(ConvertHeads),
     /// Count how often guesses are right, and behind which, and note it in the file
-    Calibrate(CalibrateHeads),
+    Calibrate(Box<CalibrateHeads>),
 }
 
 /// `coppice heads calibrate`.

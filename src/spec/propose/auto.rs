@@ -18,11 +18,19 @@ use crate::{
 /// What a round is worth in an average after one more.
 const FADE: f64 = 0.9;
 
+/// The same for a proposer that is asked only when it is chosen: it is judged by single tokens, and an
+/// unlucky dozen of rounds must not silence it.
+const SLOW_FADE: f64 = 0.95;
+
+/// Share of plain decoding's rate that such a proposer may fall to before it rests. Averages are noisy,
+/// and whether plain decoding is better is judged by the gate too, in time that was taken.
+const DOUBT: f64 = 0.9;
+
 /// Rounds that an average starts with.
 const PRIOR: f64 = 4.0;
 
 /// How far a round that a proposer sat out takes what is known of it back to where it started, so
-/// that one who failed on one kind of text is tried again, about one round in fifteen.
+/// that one who failed on one kind of text is tried again.
 const FORGET: f64 = 0.003;
 
 /// Tokens a round that a proposer of unknown quality is believed to have accepted.
@@ -58,6 +66,8 @@ struct Known {
     accepted: f64,
     /// Nodes a round.
     nodes: f64,
+    /// It fell behind plain decoding, and has not been believed in again.
+    rests: bool,
 }
 
 impl Asked {
@@ -89,7 +99,8 @@ impl Auto {
 
     /// With heads or a draft model for rounds that retrieval says little about.
     pub fn with(mut self, otherwise: Box<dyn Proposer>) -> Self {
-        self.otherwise = Some(Known { proposer: otherwise, accepted: ACCEPTED, nodes: NODES });
+        self.otherwise =
+            Some(Known { proposer: otherwise, accepted: ACCEPTED, nodes: NODES, rests: false });
         self
     }
 
@@ -133,7 +144,10 @@ impl Proposer for Auto {
         {
             let nodes = known.nodes.round() as usize;
             let time = self.costs.verify(nodes) + self.costs.drafting;
-            if (1.0 + known.accepted) / time > rate {
+            let own = (1.0 + known.accepted) / time;
+            let plain = 1.0 / self.costs.verify(1);
+            known.rests = own <= if known.rests { plain } else { DOUBT * plain };
+            if !known.rests && (draft.len() == 1 || own > rate) {
                 self.was_otherwise = true;
                 return known.proposer.propose(context);
             }
@@ -159,8 +173,9 @@ impl Proposer for Auto {
         }
         if let Some(known) = &mut self.otherwise {
             if self.was_otherwise && !of_retrieval {
-                known.accepted = FADE * known.accepted + (1.0 - FADE) * accepted;
-                known.nodes = FADE * known.nodes + (1.0 - FADE) * outcome.nodes.len() as f64;
+                let nodes = outcome.nodes.len() as f64;
+                known.accepted = SLOW_FADE * known.accepted + (1.0 - SLOW_FADE) * accepted;
+                known.nodes = SLOW_FADE * known.nodes + (1.0 - SLOW_FADE) * nodes;
             } else {
                 known.accepted += FORGET * (ACCEPTED - known.accepted);
             }
@@ -272,7 +287,7 @@ mod tests {
         while is_heads(&mut auto, &fresh) {
             auto.observe(&heads_round(0));
             rounds += 1;
-            assert!(rounds < 40, "nothing is learnt");
+            assert!(rounds < 100, "nothing is learnt");
         }
         let mut rested = 0;
         let plain = verify(&Draft::new(1), &[1, 2, 3], 1, Method::Plain);
@@ -281,7 +296,7 @@ mod tests {
             rested += 1;
             assert!(rested < 200, "never tried again");
         }
-        assert!(rested > 3, "{rested}");
+        assert!(rested > 20, "{rested}");
         // Good heads are kept.
         for _ in 0..50 {
             assert!(is_heads(&mut auto, &fresh));
