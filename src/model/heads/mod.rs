@@ -94,7 +94,7 @@ impl DeviceHeads {
     ) -> Result<Self> {
         check(heads, config)?;
         let mut loader = Loader { backend, format, bytes: 0 };
-        let vocab = heads.draft_vocab.as_ref().map_or(heads.vocab, Vec::len);
+        let vocab = heads.draft_vocab.as_ref().map_or(config.vocab, Vec::len);
         let mut all = Vec::with_capacity(heads.heads.len());
         for (k, head) in heads.heads.iter().enumerate() {
             let mut blocks = Vec::with_capacity(head.blocks.len());
@@ -237,7 +237,8 @@ fn check(heads: &Heads, config: &ModelConfig) -> Result<()> {
             hint: Some("heads work with the model that they were trained for only".into()),
         })
     };
-    if (heads.width, heads.vocab) != (d, v) {
+    // Files whose projections are the target's do not say for which vocabulary they are.
+    if heads.width != d || ![0, v].contains(&heads.vocab) {
         return refuse(format!(
             "the heads are for a width of {} and a vocabulary of {}, the model has {d} and {v}",
             heads.width, heads.vocab
