@@ -1,4 +1,4 @@
-// qmatmul with rows of 8-bit or (WIDE) 15-bit codes: y[m, n] = sum_b (a d sum_i c_i x_i + (o - a CENTRE) d sum_i x_i) + bias[n],
+// qmatmul with rows of 8-bit or (WIDE) 12-bit codes: y[m, n] = sum_b (a d sum_i c_i x_i + (o - a CENTRE) d sum_i x_i) + bias[n],
 // over blocks b of 32 with integer sums that are exact.
 //
 // w [N, K] packed, codes [M, K] i8 (WIDE: high bytes, lows [M, K] the low ones), scales [M, K / 32] f32, products [M, K / 32, 2] f32 (quantize_rows);
@@ -53,12 +53,12 @@ extern "C" __global__ void __launch_bounds__(32 * SLICES * GROUPS) qmatmul_s8(co
       mma_s8(whole, a, fragment);
 #endif
 #ifdef WIDE
-      // the low bytes on top of 128 times the high ones: no sum of 32 products leaves 32 bits
+      // the low bytes on top of 16 times the high ones: no sum of 32 products leaves 32 bits
       const u32* y = (const u32*)(p.lows + ((u64)column * w.blocks + b) * 32u);
       const u32 lows[2] = {y[q], y[q + 4u]};
-      for (u32 i = 0; i < 4u; i++) whole[i] *= 128;
+      for (u32 i = 0; i < 4u; i++) whole[i] *= 16;
 #if HALF_SCALES
-      for (u32 i = 0; i < 4u; i++) second[i] *= 128;
+      for (u32 i = 0; i < 4u; i++) second[i] *= 16;
       mma_s8_half(whole, a, lows[0]);
       mma_s8_half(second, a + 2, lows[1]);
 #else

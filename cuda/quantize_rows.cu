@@ -1,5 +1,5 @@
 // quantize_rows: activations in blocks of 32 as signed codes (src/quant/activations.rs), the first half of a
-// qmatmul with 8-bit or (WIDE) 15-bit activations. A 15-bit code is 128 high + low.
+// qmatmul with 8-bit or (WIDE) 12-bit activations. A 12-bit code is 16 high + low.
 //
 // x [M, K] f32 (rows strided); codes [M, K] i8 (WIDE: of the high bytes, lows the low ones), scales
 // [M, K / 32] f32 and products d * sum [M, K / 32, 2] f32, of the first and second 16 elements.
@@ -10,7 +10,7 @@
 #include "shared/base.cuh"
 
 #ifdef WIDE
-#define TOP 16256.0f
+#define TOP 2032.0f
 #else
 #define TOP 127.0f
 #endif
@@ -36,9 +36,9 @@ extern "C" __global__ void __launch_bounds__(128) quantize_rows(const Params p) 
   for (int s = 8; s > 0; s >>= 1) sum += __shfl_xor_sync(FULL_WARP, sum, s);
   const u64 at = (u64)m * blocks + block;
 #ifdef WIDE
-  const int high = (code + 64) >> 7;
+  const int high = (code + 8) >> 4;
   p.codes[at * 32u + lane] = (i8)high;
-  p.lows[at * 32u + lane] = (i8)(code - 128 * high);
+  p.lows[at * 32u + lane] = (i8)(code - 16 * high);
 #else
   p.codes[at * 32u + lane] = (i8)code;
 #endif

@@ -8,8 +8,7 @@
 // order of k, then the slices in a tree.
 //
 // With CODE_TOP a lane rounds the blocks of x to codes on the way (src/quant/activations.rs), of which
-// that is the largest. Products of 8-bit codes are integers below 2^24, which f32 adds exactly; those of
-// 15-bit codes may be larger and are rounded like any product.
+// that is the largest. A block's products of codes are integers below 2^24, which f32 adds exactly.
 //
 // SLICES is a constant of the device. COLS follows M and must change only how many columns a lane
 // carries: the operations on a column are the same for every COLS.

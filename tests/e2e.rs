@@ -211,7 +211,7 @@ fn hidden_states_are_what_the_output_matrix_reads() {
         assert_eq!(hidden.len(), prompt.len() * tiny.width);
         let mut again = Sequence::new(model.pool());
         let logits = prefill(&mut model, &mut again, &prompt, Want::AllLogits);
-        // 15-bit activations round the hidden state before the product.
+        // 12-bit activations round the hidden state before the product.
         let bound = if device.precision.head == Activations::F32 { 1e-4 } else { 1e-3 };
         for (row, (h, l)) in hidden.chunks(tiny.width).zip(logits.chunks(VOCAB)).enumerate() {
             for (id, (w, &l)) in table.chunks(tiny.width).zip(l).enumerate().step_by(37) {

@@ -58,7 +58,7 @@ pub(super) fn load_options(
         threads: threads(device.threads)?,
         precision: device.activations.map(|activations| match activations {
             low_shared::Activations::F32 => Activations::F32.into(),
-            low_shared::Activations::Q15 => Activations::Q15.into(),
+            low_shared::Activations::Q12 => Activations::Q12.into(),
             low_shared::Activations::Mixed => Precision::MIXED,
             low_shared::Activations::Q8 => Activations::Q8.into(),
         }),

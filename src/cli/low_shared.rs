@@ -55,8 +55,8 @@ pub struct Device {
     pub threads: Option<usize>,
     /// Precision of activations in matrix products [default: mixed on `cpu` and `cuda`, f32 elsewhere]
     ///
-    /// `f32` is exact; `q15` rounds each block of 32 to 15-bit codes, `q8` to 8-bit ones; `mixed` is
-    /// q8 for gate and up, and q15 for the rest.
+    /// `f32` is exact; `q12` rounds each block of 32 to 12-bit codes, `q8` to 8-bit ones; `mixed` is
+    /// q8 for gate and up, and q12 for the rest.
     #[arg(long, value_name = "FORMAT")]
     pub activations: Option<Activations>,
 }
@@ -66,7 +66,7 @@ pub struct Device {
 #[serde(rename_all = "lowercase")]
 pub enum Activations {
     F32,
-    Q15,
+    Q12,
     Mixed,
     Q8,
 }

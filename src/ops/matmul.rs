@@ -39,11 +39,11 @@ impl Weight {
 pub enum Activations {
     /// As they are.
     F32,
-    /// In blocks of 32 signed 15-bit codes with an f32 scale, as [`crate::quant::activations`]
+    /// In blocks of 32 signed 12-bit codes with an f32 scale, as [`crate::quant::activations`]
     /// defines; sums of products are integers within a block, for every number of rows. Weights in
     /// F32, F16 and BF16 ignore this and see f32 rows.
-    Q15,
-    /// As [`Self::Q15`] with 8-bit codes: nearly twice as fast, 128 times as coarse.
+    Q12,
+    /// As [`Self::Q12`] with 8-bit codes: faster, 16 times as coarse.
     Q8,
 }
 
@@ -52,7 +52,7 @@ impl Activations {
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
-            Self::Q15 => "q15",
+            Self::Q12 => "q12",
             Self::Q8 => "q8",
         }
     }

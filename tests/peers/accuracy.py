@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--gguf", metavar="FILE", help="use this copy of the model instead of downloading it")
     parser.add_argument("--device", default="cpu", help="reference, cpu (default) or wgpu:N")
     parser.add_argument(
-        "--activations", choices=("f32", "q15", "mixed", "q8"), help="default: mixed on cpu, f32 elsewhere"
+        "--activations", choices=("f32", "q12", "mixed", "q8"), help="default: mixed on cpu, f32 elsewhere"
     )
     parser.add_argument("--kv", help="cache format (default: f32 with f32 activations, else f16)")
     parser.add_argument("--threads", type=int, default=2)

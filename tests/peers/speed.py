@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--model", choices=environment.MODELS, default="smollm2")
     parser.add_argument("--gguf", metavar="FILE", help="use this copy of the model instead of downloading it")
     parser.add_argument("--device", default="cpu", help="cpu (default), or wgpu:N against llama.cpp's Vulkan backend")
-    parser.add_argument("--activations", choices=("f32", "q15", "mixed", "q8"), help="default: what Coppice takes by itself")
+    parser.add_argument("--activations", choices=("f32", "q12", "mixed", "q8"), help="default: what Coppice takes by itself")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt; 0 leaves it out")

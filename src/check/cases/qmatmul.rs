@@ -34,7 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         gap: 0,
     };
     let mut cases = Vec::new();
-    for activations in [Activations::F32, Activations::Q15, Activations::Q8] {
+    for activations in [Activations::F32, Activations::Q12, Activations::Q8] {
         for format in F::ALL {
             let unit = format.k_multiple();
             let k = if unit == BLOCK { 9 * BLOCK } else { 2 * unit };
@@ -58,7 +58,7 @@ pub(super) fn cases() -> Vec<Case> {
     for format in [F::Q8_0, F::Q4_1, F::Q4_K] {
         // Thirty times the mean square of what rounding to codes of that width loses.
         cases.push(accuracy(format, Activations::Q8, 5e-4));
-        cases.push(accuracy(format, Activations::Q15, 3e-8));
+        cases.push(accuracy(format, Activations::Q12, 2e-6));
     }
     cases
 }
@@ -75,7 +75,7 @@ fn case(shape: Shape) -> Case {
         let quantised = !matches!(shape.format, F::F32 | F::F16 | F::BF16);
         let (x, seen) = match shape.activations {
             Activations::Q8 if quantised => coded::<i8>(b, shape),
-            Activations::Q15 if quantised => coded::<i16>(b, shape),
+            Activations::Q12 if quantised => coded::<i16>(b, shape),
             _ => {
                 let x = b.random.codable::<i8>(shape.m * shape.k);
                 let seen = x.iter().map(|&x| f64::from(x)).collect();

@@ -31,7 +31,7 @@ struct Step {
     shared: Option<usize>,
 }
 
-/// A claim counter on a cache line of its own.
+/// Units of a thread's own share that are claimed, on a cache line of its own.
 #[derive(Default)]
 #[repr(align(128))]
 struct Counter(AtomicUsize);
@@ -56,7 +56,7 @@ impl FastPlan {
         steps.push(Step { alone: first..stages.len(), shared: None });
         Self {
             recording,
-            counters: steps.iter().map(|_| Counter::default()).collect(),
+            counters: (0..steps.len() * threads).map(|_| Counter::default()).collect(),
             stages,
             steps,
             scratch: ScratchMemory::new(scratch_bytes),
@@ -96,21 +96,59 @@ impl FastPlan {
         } else {
             team.run(|worker| {
                 let context = Context { isa, worker, scratch };
-                for (step, counter) in self.steps.iter().zip(&self.counters) {
+                let counters = self.counters.chunks_exact(team.threads());
+                for (step, counters) in self.steps.iter().zip(counters) {
                     barrier.wait(|| alone(&context, step.alone.clone()));
                     let Some(stage) = step.shared.map(|i| &self.stages[i]) else {
                         continue;
                     };
-                    while !failure.failed() {
-                        let i = counter.0.fetch_add(1, Ordering::Relaxed);
-                        if i >= stage.1.units {
-                            break;
+                    claim(counters, worker, stage.1.units, |i| {
+                        if !failure.failed() {
+                            unit(&context, stage, i);
                         }
-                        unit(&context, stage, i);
-                    }
+                    });
                 }
             });
         }
         failure.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+/// Does units until all are claimed: those of the worker's own share first, in order, so that what a
+/// unit reads follows what the one before it read; then what is left of the others' shares.
+fn claim(shares: &[Counter], worker: usize, units: usize, mut run: impl FnMut(usize)) {
+    let threads = shares.len();
+    for owner in (worker..threads).chain(0..worker) {
+        let (first, end) = (owner * units / threads, (owner + 1) * units / threads);
+        loop {
+            let i = first + shares[owner].0.fetch_add(1, Ordering::Relaxed);
+            if i >= end {
+                break;
+            }
+            run(i);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_is_claimed_once_and_own_ones_first() {
+        for threads in 1..5 {
+            for units in [0, 1, 2, 7, 12] {
+                let shares: Vec<_> = (0..threads).map(|_| Counter::default()).collect();
+                let mut done = vec![];
+                claim(&shares, threads - 1, units, |i| done.push(i));
+                assert_eq!(
+                    done.first(),
+                    (units > 0).then(|| (threads - 1) * units / threads).as_ref()
+                );
+                claim(&shares, 0, units, |i| done.push(i));
+                done.sort_unstable();
+                assert_eq!(done, Vec::from_iter(0..units), "{threads} threads");
+            }
+        }
     }
 }

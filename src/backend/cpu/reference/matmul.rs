@@ -70,7 +70,7 @@ fn as_seen(op: &QMatMul, x: &[f32]) -> Vec<f64> {
     let plain = matches!(op.w.format(), QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16);
     match op.activations {
         Activations::Q8 if !plain => coded_values::<i8>(x),
-        Activations::Q15 if !plain => coded_values::<i16>(x),
+        Activations::Q12 if !plain => coded_values::<i16>(x),
         _ => x.iter().copied().map(f64::from).collect(),
     }
 }

@@ -67,8 +67,8 @@ pub(super) fn qmatmul(op: &QMatMul) -> Result<Plan, String> {
     }
     match op.activations {
         Activations::Q8 if !float => quantised(op, false),
-        Activations::Q15 if !float => quantised(op, true),
-        Activations::F32 | Activations::Q8 | Activations::Q15 => plain(op),
+        Activations::Q12 if !float => quantised(op, true),
+        Activations::F32 | Activations::Q8 | Activations::Q12 => plain(op),
     }
 }
 
@@ -81,7 +81,7 @@ fn plain(op: &QMatMul) -> Result<Plan, String> {
         .only([op.w.layout.groups(), op.m().div_ceil(columns), 1], 128)
 }
 
-/// 8-bit or, `wide`, 15-bit rows: their codes, then tensor cores.
+/// 8-bit or, `wide`, 12-bit rows: their codes, then tensor cores.
 fn quantised(op: &QMatMul, wide: bool) -> Result<Plan, String> {
     let (m, k) = (op.m(), op.w.layout.k);
     let blocks = k / BLOCK;

@@ -99,7 +99,7 @@ pub(super) fn plan(op: &QMatMul, caps: &Caps) -> Plan {
     let broadcast = slices == 1 && caps.broadcasts_eight();
     let top = match op.activations {
         Activations::Q8 => Some(i8::TOP),
-        Activations::Q15 => Some(i16::TOP),
+        Activations::Q12 => Some(i16::TOP),
         Activations::F32 => None,
     };
     // Weights without scales are floats and see f32 rows.

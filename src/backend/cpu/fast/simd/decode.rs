@@ -4,7 +4,10 @@
 //! of one; see the tables of [`crate::quant`]. Products of a format's own scales are exact in f32.
 
 use super::{Lanes, Simd};
-use crate::quant::Layout;
+use crate::quant::{BLOCK, Layout};
+
+/// Blocks of a super-block.
+const SUPER_BLOCKS: usize = 8;
 
 /// Sixteen rows of a packed weight.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +18,8 @@ pub struct Group<'a> {
     scale_words: &'a [Lanes<u32>],
     super_halves: &'a [Lanes<u16>],
     super_words: &'a [Lanes<u32>],
+    /// Words of a block in the planes of codes and of high bits.
+    block_words: [usize; 2],
 }
 
 impl<'a> Group<'a> {
@@ -27,9 +32,13 @@ impl<'a> Group<'a> {
         let words = |bytes| bytemuck::try_cast_slice(bytes).unwrap_or_default();
         let halves = |bytes| bytemuck::try_cast_slice(bytes).unwrap_or_default();
         let (scales, supers) = (plane(layout.scales), plane(layout.supers));
+        let [codes, high] =
+            [Some(layout.codes), layout.high].map(|p| -> &[Lanes<u32>] { words(plane(p)) });
+        let blocks = layout.k / BLOCK;
         Self {
-            codes: words(plane(Some(layout.codes))),
-            high: words(plane(layout.high)),
+            codes,
+            high,
+            block_words: [codes.len() / blocks, high.len() / blocks],
             scale_halves: halves(scales),
             scale_words: words(scales),
             super_halves: halves(supers),
@@ -37,19 +46,25 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Asks for block `b`'s share of the planes to be brought to the first-level cache; `blocks` is
-    /// the group's number of blocks. Hardware stops prefetching at each page of 4 KiB, which is less
-    /// than a group.
+    /// Asks for block `b`'s share of the planes to be brought to the first-level cache. Hardware stops
+    /// prefetching at each page of 4 KiB, which is less than a group.
     #[inline(always)]
-    pub fn prefetch(&self, b: usize, blocks: usize) {
-        for plane in [self.codes, self.high] {
-            let words = plane.len() / blocks;
-            for word in plane.iter().skip(b * words).take(words) {
+    pub fn prefetch(&self, b: usize) {
+        for (plane, words) in [self.codes, self.high].into_iter().zip(self.block_words) {
+            for word in plane[b * words..].iter().take(words) {
                 prefetch(word);
             }
         }
-        if let Some(scales) = self.scale_halves.get(b * self.scale_halves.len() / blocks) {
+        if let Some(scales) = self.scale_words.get(b) {
             prefetch(scales);
+        }
+        if let Some(scales) = self.scale_halves.get(b) {
+            prefetch(scales);
+        }
+        if b.is_multiple_of(SUPER_BLOCKS)
+            && let Some(supers) = self.super_words.get(b / SUPER_BLOCKS)
+        {
+            prefetch(supers);
         }
     }
 
@@ -266,7 +281,7 @@ fn scale_and_min<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
 /// `d` and `-dmin` of the super-block that block `b` is in.
 #[inline(always)]
 fn supers<S: Simd>(s: S, g: &Group<'_>, b: usize) -> (S::F, S::F) {
-    let w = s.load_words(&g.super_words[b / 8]);
+    let w = s.load_words(&g.super_words[b / SUPER_BLOCKS]);
     let sign = s.splat_int(i32::MIN);
     (s.half(w), s.from_bits(s.xor(s.bits(s.half(s.shr::<16>(w))), sign)))
 }
@@ -282,7 +297,7 @@ fn super_scale_and_min<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
 
 #[inline(always)]
 fn signed_half_scales<S: Simd>(s: S, g: &Group<'_>, b: usize) -> Scales<S::F> {
-    let d = s.half(s.load_halves(&g.super_halves[b / 8]));
+    let d = s.half(s.load_halves(&g.super_halves[b / SUPER_BLOCKS]));
     let w = s.load_halves(&g.scale_halves[b]);
     let low = s.float(s.sar::<24>(s.shl::<24>(w)));
     let high = s.float(s.sar::<24>(s.shl::<16>(w)));

@@ -4,7 +4,7 @@ use std::fmt;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
-use super::{Portable, Simd};
+use super::{Portable, Simd, tiles::Tiles};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
@@ -30,6 +30,8 @@ enum Set {
     AvxVnni(Avx2<true>),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Amx(Avx512, Tiles),
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
 }
@@ -45,7 +47,10 @@ impl Isa {
         {
             all.extend(Avx2::<false>::detect().map(|s| Self(Set::Avx2(s))));
             all.extend(Avx2::<true>::detect().map(|s| Self(Set::AvxVnni(s))));
-            all.extend(Avx512::detect().map(|s| Self(Set::Avx512(s))));
+            if let Some(s) = Avx512::detect() {
+                all.push(Self(Set::Avx512(s)));
+                all.extend(Tiles::detect().map(|tiles| Self(Set::Amx(s, tiles))));
+            }
         }
         #[cfg(target_arch = "aarch64")]
         all.push(Self(Set::Neon(Neon)));
@@ -67,6 +72,8 @@ impl Isa {
             Set::AvxVnni(_) => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512(_) => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(..) => "amx",
             #[cfg(target_arch = "aarch64")]
             Set::Neon(_) => "neon",
         }
@@ -80,6 +87,15 @@ impl Isa {
     /// [`Simd::TILE`] of this instruction set.
     pub fn tile(self) -> usize {
         self.constants().1
+    }
+
+    /// Matrix units, where this instruction set has them.
+    pub fn tiles(self) -> Option<Tiles> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(_, tiles) => Some(tiles),
+            _ => None,
+        }
     }
 
     fn constants(self) -> (i32, usize) {
@@ -103,7 +119,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni(s) => s.enter_vnni(kernel),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512(s) => s.enter(kernel),
+            Set::Avx512(s) | Set::Amx(s, _) => s.enter(kernel),
             #[cfg(target_arch = "aarch64")]
             Set::Neon(s) => kernel.run(s),
         }

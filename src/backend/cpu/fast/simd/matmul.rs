@@ -6,7 +6,7 @@ use super::{
     Isa,
     coded::{ProductCoded, product_coded},
     decode::Decode,
-    panels::{Block, Fold, PackCoded, PackF32, Panel},
+    panels::{Fold, PackCoded, PackF32, Panel, Quad, Rows},
     product::{Finish, ProductF32, WIDEST_F32, product_f32, with_decoder},
     stage::{Context, SHARE_NS, Stage, Stages},
     tensor::Tensor,
@@ -44,7 +44,7 @@ impl Pack {
         let bytes = match op.activations {
             Activations::F32 => return Self::F32,
             Activations::Q8 => 1,
-            Activations::Q15 => 2,
+            Activations::Q12 => 2,
         };
         with_decoder!(op.w.format(), d => folded(d, bytes, isa),
             QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16 => Self::F32)
@@ -53,17 +53,17 @@ impl Pack {
     /// Bytes of a packed row of `k` elements.
     fn row_bytes(self, k: usize) -> usize {
         match self {
-            Self::Codes { bytes: 1, .. } => k / BLOCK * size_of::<Block<1>>(),
-            Self::Codes { .. } => k / BLOCK * size_of::<Block<2>>(),
+            Self::Codes { bytes: 1, .. } => k / BLOCK * size_of::<Rows<1, 1>>(),
+            Self::Codes { .. } => k / BLOCK * size_of::<Rows<2, 1>>(),
             Self::F32 => k * size_of::<f32>(),
         }
     }
 
-    /// Rows of the widest panel.
-    fn widest(self, isa: Isa) -> usize {
+    /// Panels of `m` rows.
+    fn cut(self, m: usize, isa: Isa) -> Vec<Panel> {
         match self {
-            Self::Codes { .. } => isa.tile(),
-            Self::F32 => isa.tile().min(WIDEST_F32),
+            Self::Codes { .. } => Panel::cut(m, isa.tile(), isa.tiles().is_some()),
+            Self::F32 => Panel::cut(m, isa.tile().min(WIDEST_F32), false),
         }
     }
 
@@ -87,12 +87,12 @@ impl Pack {
         unsafe {
             match self {
                 Self::Codes { bytes: 1, fold, halves } => {
-                    let out = scratch.part::<Block<1>>(at, blocks);
-                    context.isa.run(PackCoded { x, panel, first_block, fold, halves, out });
+                    let out = scratch.part::<Quad>(at, blocks * Rows::<1, 1>::QUADS);
+                    context.isa.run(PackCoded::<1> { x, panel, first_block, fold, halves, out });
                 }
                 Self::Codes { fold, halves, .. } => {
-                    let out = scratch.part::<Block<2>>(at, blocks);
-                    context.isa.run(PackCoded { x, panel, first_block, fold, halves, out });
+                    let out = scratch.part::<Quad>(at, blocks * Rows::<2, 1>::QUADS);
+                    context.isa.run(PackCoded::<2> { x, panel, first_block, fold, halves, out });
                 }
                 Self::F32 => {
                     let out = scratch.part(at, blocks * BLOCK);
@@ -111,7 +111,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
     let weight = Tensor::<u8>::new(&op.w.data)?;
     let bias = op.bias.as_ref().map(Tensor::new).transpose()?;
     let finish = Finish { y: Tensor::new(&op.y)?, bias, then: op.then };
-    let panels: Arc<[Panel]> = Panel::cut(m, pack.widest(isa)).into();
+    let panels: Arc<[Panel]> = pack.cut(m, isa).into();
     let padded: usize = panels.iter().map(|p| p.width).sum();
 
     let pack_panels = Arc::clone(&panels);
@@ -140,13 +140,15 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
             let (layout, weight) = (&layout, weight.dense());
             match pack {
                 Pack::Codes { bytes: 1, .. } => {
-                    let x = context.scratch.part::<Block<1>>(0, padded * k / BLOCK);
-                    let p = ProductCoded { layout, weight, x, panels: &panels, groups, finish };
+                    let x = context.scratch.part(0, padded * k / BLOCK * Rows::<1, 1>::QUADS);
+                    let p =
+                        ProductCoded::<1> { layout, weight, x, panels: &panels, groups, finish };
                     product_coded(isa, p);
                 }
                 Pack::Codes { .. } => {
-                    let x = context.scratch.part::<Block<2>>(0, padded * k / BLOCK);
-                    let p = ProductCoded { layout, weight, x, panels: &panels, groups, finish };
+                    let x = context.scratch.part(0, padded * k / BLOCK * Rows::<2, 1>::QUADS);
+                    let p =
+                        ProductCoded::<2> { layout, weight, x, panels: &panels, groups, finish };
                     product_coded(isa, p);
                 }
                 Pack::F32 => {

@@ -45,6 +45,7 @@ pub mod product;
 pub mod stage;
 pub mod stats;
 pub mod tensor;
+pub mod tiles;
 pub mod train;
 pub mod tree;
 

@@ -1,7 +1,7 @@
 //! Input rows of a matrix product, in the order in which the kernels read them.
 //!
-//! Rows are cut into *panels* of 1, 4, 8 or 16, and a panel interleaves its rows block by block, so
-//! that a kernel reads one stream at constant displacements. How rows are cut depends on M, but a
+//! Rows are cut into *panels* of 1, 4, 8 or 16, and a panel holds its rows block by block, so that a
+//! kernel reads one stream at constant displacements. How rows are cut depends on M, but a
 //! row's own numbers and the order of its sum do not.
 
 use super::{Kernel, LANES, Simd, tensor::Tensor};
@@ -24,14 +24,19 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Cuts `m` rows into panels of at most `widest` rows. A panel is padded where
-    /// at most a quarter of it is padding; a pass over the weights costs more than that.
-    pub fn cut(m: usize, widest: usize) -> Vec<Self> {
+    /// Cuts `m` rows into panels of at most `widest` rows. A panel is padded where at most a quarter
+    /// of it is padding, since a pass over the weights costs more than that; with `tiles`, whose time
+    /// depends little on how many of their rows are in use, wide ones where nearly half of it is.
+    pub fn cut(m: usize, widest: usize, tiles: bool) -> Vec<Self> {
         let mut panels = vec![];
         let (mut first, mut at) = (0, 0);
         while first < m {
             let left = m - first;
-            let fits = |width: &usize| *width <= widest && 4 * left >= 3 * width;
+            let fits = |width: &usize| {
+                let enough =
+                    if tiles && *width > 4 { 2 * left > *width } else { 4 * left >= 3 * width };
+                *width <= widest && enough
+            };
             let width = [16, 8, 4].into_iter().find(fits).unwrap_or(1);
             let rows = left.min(width);
             panels.push(Self { first, rows, width, at });
@@ -42,25 +47,46 @@ impl Panel {
     }
 }
 
-/// 32 activations of one row as codes of `P` bytes: 1 for q8, 2 for q15.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(16))]
-pub struct Block<const P: usize> {
-    /// Quads of signed bytes, high bytes first; each by halves of the block.
-    pub codes: [[[u32; 4]; 2]; P],
+/// Sixteen signed bytes: the unit in which packed rows are counted.
+pub type Quad = [u32; 4];
+
+/// 32 activations of one row in codes of `P` bytes, 1 for q8 and 2 for q12: high bytes first, each by
+/// halves of the block.
+pub type Codes<const P: usize> = [[Quad; 2]; P];
+
+/// What belongs to the codes of one block of one row.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Scale {
     /// `d`.
-    pub scale: f32,
+    pub d: f32,
     /// Of each half: what the weight format needs of the codes' sum; see [`Fold`]. Formats with
     /// one scale a block use the first for all of it.
     pub fold: [u32; 2],
-    /// Nothing; keeps blocks aligned.
+    /// Nothing; fills a quad.
     pub padding: u32,
 }
 
+/// One block of the `T` rows of a panel. Codes come first and without gaps, for matrix units load them
+/// as a tile, row by row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub struct Rows<const P: usize, const T: usize> {
+    /// Of each row.
+    pub codes: [Codes<P>; T],
+    /// Of each row.
+    pub scales: [Scale; T],
+}
+
+impl<const P: usize, const T: usize> Rows<P, T> {
+    /// Size in quads.
+    pub const QUADS: usize = T * (2 * P + 1);
+}
+
 // SAFETY: zeros are valid numbers.
-unsafe impl<const P: usize> bytemuck::Zeroable for Block<P> {}
-// SAFETY: all fields are plain numbers, and they fill 32 P + 16 bytes, so nothing is padding.
-unsafe impl<const P: usize> bytemuck::Pod for Block<P> {}
+unsafe impl<const P: usize, const T: usize> bytemuck::Zeroable for Rows<P, T> {}
+// SAFETY: all fields are plain numbers of four bytes, so nothing is padding.
+unsafe impl<const P: usize, const T: usize> bytemuck::Pod for Rows<P, T> {}
 
 /// What is precomputed from the sums of a block's codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +109,8 @@ pub struct PackCoded<'a, const P: usize> {
     pub fold: Fold,
     /// Two scales a block.
     pub halves: bool,
-    /// `[blocks][width]`.
-    pub out: &'a mut [Block<P>],
+    /// `[blocks]` of [`Rows`].
+    pub out: &'a mut [Quad],
 }
 
 impl<const P: usize> Kernel for PackCoded<'_, P> {
@@ -92,23 +118,36 @@ impl<const P: usize> Kernel for PackCoded<'_, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for t in 0..self.panel.width {
-            let blocks = self.out[t..].iter_mut().step_by(self.panel.width);
+        let width = self.panel.width;
+        for t in 0..width {
+            let blocks = self.out.chunks_exact_mut(width * Rows::<P, 1>::QUADS);
+            let put = |out: &mut [Quad], codes: &Codes<P>, scale: Scale| {
+                let (all_codes, scales) = out.split_at_mut(width * 2 * P);
+                all_codes[t * 2 * P..][..2 * P].copy_from_slice(codes.as_flattened());
+                scales[t] = bytemuck::cast(scale);
+            };
             if t >= self.panel.rows {
-                blocks.for_each(|out| *out = bytemuck::Zeroable::zeroed());
+                let zero = bytemuck::Zeroable::zeroed();
+                blocks.for_each(|out| put(out, &[[[0; 4]; 2]; P], zero));
                 continue;
             }
             // SAFETY: a stage that packs rows only reads them.
             let x = unsafe { self.x.row(self.panel.first + t) };
             for (out, x) in blocks.zip(&x.as_chunks::<BLOCK>().0[self.first_block..]) {
-                *out = quantize(s, x, self.fold, self.halves);
+                let (codes, scale) = quantize(s, x, self.fold, self.halves);
+                put(out, &codes, scale);
             }
         }
     }
 }
 
 #[inline(always)]
-fn quantize<S: Simd, const P: usize>(s: S, x: &[f32; BLOCK], fold: Fold, halves: bool) -> Block<P> {
+fn quantize<S: Simd, const P: usize>(
+    s: S,
+    x: &[f32; BLOCK],
+    fold: Fold,
+    halves: bool,
+) -> (Codes<P>, Scale) {
     const { assert!(P == 1 || P == 2, "codes of one or two bytes") }
     let top = if P == 1 { i8::TOP } else { i16::TOP };
     let (x, _) = x.as_chunks::<LANES>();
@@ -118,16 +157,16 @@ fn quantize<S: Simd, const P: usize>(s: S, x: &[f32; BLOCK], fold: Fold, halves:
     // `max` gives its second operand for NaN, so NaN does not count.
     let max = s.largest(s.max(abs[1], s.max(abs[0], s.splat(0.0))));
     if max < TINY {
-        return bytemuck::Zeroable::zeroed();
+        return ([[[0; 4]; 2]; P], bytemuck::Zeroable::zeroed());
     }
-    let (scale, inverse) = (max / top, s.splat(top / max));
+    let (d, inverse) = (max / top, s.splat(top / max));
     let mut codes = [[[0i8; LANES]; 2]; P];
-    let mut sums = [0; 2];
+    let mut lanes = [s.splat_int(0); 2];
     for h in 0..2 {
         let code = s.round(s.mul(x[h], inverse));
         // Only the low halfword counts: it is zero where there was no number.
         let code = s.sar::<16>(s.shl::<16>(code));
-        sums[h] = s.sum_int(code);
+        lanes[h] = code;
         if P == 1 {
             s.store_bytes(code, &mut codes[0][h]);
         } else {
@@ -138,15 +177,17 @@ fn quantize<S: Simd, const P: usize>(s: S, x: &[f32; BLOCK], fold: Fold, halves:
             s.store_bytes(s.add_int(low, s.splat_int(-half)), &mut codes[P - 1][h]);
         }
     }
-    if !halves {
-        sums = [sums[0] + sums[1], 0];
-    }
+    let sums = if halves {
+        map!(2, lanes in lanes => s.sum_int(lanes))
+    } else {
+        [s.sum_int(s.add_int(lanes[0], lanes[1])), 0]
+    };
     let fold = sums.map(|sum| match fold {
         Fold::Offset(offset) => (-offset * sum) as u32,
-        Fold::Scaled => (scale * sum as f32).to_bits(),
+        Fold::Scaled => (d * sum as f32).to_bits(),
     });
     let codes = codes.map(|halves| halves.map(bytemuck::cast));
-    Block { codes, scale, fold, padding: 0 }
+    (codes, Scale { d, fold, padding: 0 })
 }
 
 /// Copies some elements of the rows of one panel.
@@ -183,9 +224,9 @@ mod tests {
 
     #[test]
     fn panels_cover_all_rows_once() {
-        for widest in [1, 4, 16] {
+        for (widest, tiles) in [(1, false), (4, false), (16, false), (16, true)] {
             for m in 0..70 {
-                let panels = Panel::cut(m, widest);
+                let panels = Panel::cut(m, widest, tiles);
                 let (mut first, mut at) = (0, 0);
                 for p in &panels {
                     assert_eq!((p.first, p.at), (first, at));
@@ -195,10 +236,12 @@ mod tests {
                     (first, at) = (first + p.rows, at + p.width);
                 }
                 assert_eq!(first, m);
-                assert!(at <= m + 4);
+                assert!(at <= m + if tiles { 7 } else { 4 });
             }
         }
-        assert_eq!(Panel::cut(7, 16).len(), 1);
-        assert_eq!(Panel::cut(512, 16).len(), 32);
+        assert_eq!(Panel::cut(7, 16, false).len(), 1);
+        assert_eq!(Panel::cut(9, 16, false).len(), 2);
+        assert_eq!(Panel::cut(9, 16, true).len(), 1);
+        assert_eq!(Panel::cut(512, 16, true).len(), 32);
     }
 }

@@ -108,7 +108,7 @@ fn product(
 fn products_agree_in_every_format() {
     for format in QuantFormat::ALL {
         let k = format.k_multiple().max(96);
-        for activations in [Activations::Q8, Activations::Q15, Activations::F32] {
+        for activations in [Activations::Q8, Activations::Q12, Activations::F32] {
             let dims = [5, 35, k];
             agree(2e-5, |b| product(b, format, dims, activations, Then::Add));
         }
@@ -118,7 +118,7 @@ fn products_agree_in_every_format() {
 #[test]
 fn a_row_has_the_same_bits_at_any_width() {
     for format in [QuantFormat::Q4_1, QuantFormat::Q6_K, QuantFormat::F16] {
-        for activations in [Activations::Q8, Activations::Q15, Activations::F32] {
+        for activations in [Activations::Q8, Activations::Q12, Activations::F32] {
             let fast = Cpu::fast(2).expect("threads start");
             let of = |m| product(&fast, format, [m, 40, 512], activations, Then::Store);
             let all = of(64);
