@@ -29,7 +29,7 @@ use memmap2::MmapMut;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator};
 
 use crate::backend::{
-    BackendError, BackendResult, Buffer, BufferDesc, DeviceId, Memory, MemoryUse, View,
+    BackendError, BackendResult, Buffer, BufferDesc, DeviceId, Memory, MemoryUse, Usage, View,
 };
 
 /// Alignment of every buffer: a packed weight's planes ask for it, and it covers SIMD loads.
@@ -41,6 +41,8 @@ pub struct Host {
     device: DeviceId,
     lock: Mutex<()>,
     account: Arc<Account>,
+    /// Where the next small weight goes.
+    region: Mutex<Option<Region>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +54,12 @@ struct Account {
 impl Host {
     /// A device with no memory in use.
     pub fn new() -> Self {
-        Self { device: DeviceId::unique(), lock: Mutex::new(()), account: Arc::default() }
+        Self {
+            device: DeviceId::unique(),
+            lock: Mutex::new(()),
+            account: Arc::default(),
+            region: Mutex::default(),
+        }
     }
 
     /// Identity of the device.
@@ -63,15 +70,32 @@ impl Host {
     /// Allocates a zero-filled buffer. Pages are zeroed by the system when first touched.
     pub fn alloc(&self, desc: &BufferDesc, adapter: &str) -> BackendResult<Buffer> {
         let used_bytes = self.account.allocated.load(Ordering::Relaxed);
-        let memory = HostMemory::new(desc.bytes, Arc::clone(&self.account)).ok_or_else(|| {
-            BackendError::OutOfMemory {
-                label: desc.label.clone(),
-                need_bytes: desc.bytes,
-                used_bytes,
-                adapter: adapter.into(),
-            }
+        let block =
+            usize::try_from(desc.bytes).ok().and_then(|bytes| self.block(bytes, desc.usage));
+        let memory = block.ok_or_else(|| BackendError::OutOfMemory {
+            label: desc.label.clone(),
+            need_bytes: desc.bytes,
+            used_bytes,
+            adapter: adapter.into(),
         })?;
+        let memory = HostMemory::new(memory, desc.bytes, Arc::clone(&self.account));
         Ok(Buffer::new(self.device, desc.clone(), Box::new(memory)))
+    }
+
+    /// At least `bytes` zeroed bytes, and the first of them at a multiple of [`ALIGN`].
+    fn block(&self, bytes: usize, usage: Usage) -> Option<(Block, NonNull<u8>)> {
+        if bytes >= HUGE {
+            Block::mapped(bytes).or_else(|| Block::heap(bytes))
+        } else if usage == Usage::Weights {
+            // Weights live together and end together, so the region of a freed one is soon free too.
+            let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
+            if region.as_ref().is_none_or(|region| region.free() < bytes) {
+                *region = Region::new();
+            }
+            region.as_mut().and_then(|region| region.take(bytes)).or_else(|| Block::heap(bytes))
+        } else {
+            Block::heap(bytes)
+        }
     }
 
     /// Takes the device: waits for a running submission or host access.
@@ -116,29 +140,71 @@ fn in_range(view: &View) -> bool {
 
 /// From this size on a buffer is a mapping of its own, for which the system is asked for huge pages:
 /// gathering the cache's rows of many sequences otherwise spends most of its time on page walks.
+/// Smaller weights share regions of this size, since a step reads all of them once: with pages of
+/// 4 KiB it gets half of the bandwidth.
 const HUGE: usize = 8 << 20;
 
 /// Where a buffer's bytes come from.
 #[derive(Debug)]
 enum Block {
     Heap { start: NonNull<u8>, layout: Layout },
-    Map { _map: MmapMut },
+    Map { _map: Arc<MmapMut> },
+}
+
+/// A mapping that several weights share.
+#[derive(Debug)]
+struct Region {
+    map: Arc<MmapMut>,
+    start: NonNull<u8>,
+    used: usize,
+}
+
+// SAFETY: `start` points into `map`, which is owned; nobody reaches its bytes through a region.
+unsafe impl Send for Region {}
+
+impl Region {
+    fn new() -> Option<Self> {
+        let (map, start) = map_huge(HUGE)?;
+        Some(Self { map, start, used: 0 })
+    }
+
+    fn free(&self) -> usize {
+        HUGE - self.used
+    }
+
+    /// The next `bytes` bytes.
+    fn take(&mut self, bytes: usize) -> Option<(Block, NonNull<u8>)> {
+        let size = bytes.max(1).checked_next_multiple_of(ALIGN)?;
+        if size > self.free() {
+            return None;
+        }
+        // SAFETY: at most `HUGE`, the size of the mapping.
+        let base = unsafe { self.start.add(self.used) };
+        self.used += size;
+        Some((Block::Map { _map: Arc::clone(&self.map) }, base))
+    }
+}
+
+/// Zeroed pages, huge ones if the system has them.
+fn map_huge(bytes: usize) -> Option<(Arc<MmapMut>, NonNull<u8>)> {
+    let mut map = MmapMut::map_anon(bytes).ok()?;
+    #[cfg(target_os = "linux")]
+    if let Err(error) = map.advise(memmap2::Advice::HugePage) {
+        tracing::debug!(%error, "no huge pages");
+    }
+    let start = NonNull::new(map.as_mut_ptr())?;
+    Some((Arc::new(map), start))
 }
 
 impl Block {
-    /// At least `bytes` zeroed bytes, and the first of them at a multiple of [`ALIGN`].
-    fn new(bytes: usize) -> Option<(Self, NonNull<u8>)> {
-        if bytes >= HUGE
-            && let Ok(mut map) = MmapMut::map_anon(bytes)
-        {
-            #[cfg(target_os = "linux")]
-            if let Err(error) = map.advise(memmap2::Advice::HugePage) {
-                tracing::debug!(%error, "no huge pages");
-            }
-            // Pages are multiples of `ALIGN`.
-            let start = NonNull::new(map.as_mut_ptr())?;
-            return Some((Self::Map { _map: map }, start));
-        }
+    /// A mapping of its own; its pages are multiples of [`ALIGN`].
+    fn mapped(bytes: usize) -> Option<(Self, NonNull<u8>)> {
+        let (map, start) = map_huge(bytes)?;
+        Some((Self::Map { _map: map }, start))
+    }
+
+    /// Memory of the allocator.
+    fn heap(bytes: usize) -> Option<(Self, NonNull<u8>)> {
         // Aligned by hand: asking the allocator for more than its natural alignment makes it fill
         // the block with zeros itself, which touches every page of a weight before it is loaded.
         let size = bytes.max(1).checked_add(ALIGN)?;
@@ -177,11 +243,10 @@ unsafe impl Send for HostMemory {}
 unsafe impl Sync for HostMemory {}
 
 impl HostMemory {
-    fn new(bytes: u64, account: Arc<Account>) -> Option<Self> {
-        let (block, base) = Block::new(usize::try_from(bytes).ok()?)?;
+    fn new((block, base): (Block, NonNull<u8>), bytes: u64, account: Arc<Account>) -> Self {
         let now = account.allocated.fetch_add(bytes, Ordering::Relaxed) + bytes;
         account.peak.fetch_max(now, Ordering::Relaxed);
-        Some(Self { _block: block, base, bytes, account })
+        Self { _block: block, base, bytes, account }
     }
 
     /// First byte. Dereferencing needs the device's [`Execution`] and an op without aliasing.

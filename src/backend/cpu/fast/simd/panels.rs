@@ -33,9 +33,12 @@ impl Panel {
         while first < m {
             let left = m - first;
             let fits = |width: &usize| {
-                let enough =
-                    if tiles && *width > 4 { 2 * left > *width } else { 4 * left >= 3 * width };
-                *width <= widest && enough
+                let enough = match width {
+                    4 => 2,
+                    width if tiles => width / 2 + 1,
+                    width => width - width / 4,
+                };
+                *width <= widest && left >= enough
             };
             let width = [16, 8, 4].into_iter().find(fits).unwrap_or(1);
             let rows = left.min(width);
