@@ -208,7 +208,7 @@ fn a_draft_vocabulary_keeps_its_rows_of_the_output_matrix() {
             for (node, &id) in best[..3].iter().enumerate() {
                 let want = (f64::from(logits[id as usize]).exp() / total).ln() as f32;
                 let said = logprobs[node + 1];
-                // Heads see 8-bit rows where the target sees 15-bit ones.
+                // Heads see 8-bit rows where the target sees 12-bit ones.
                 let bound = if device.precision == Precision::MIXED { 0.05 } else { 1e-3 };
                 assert!((said - want).abs() < bound, "{name}: {said} {want}");
             }
