@@ -163,8 +163,11 @@ pub struct BenchLossless {
     #[arg(long, value_name = "FILE")]
     pub questions: PathBuf,
     /// Take the first N questions of the file
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "per_category")]
     pub limit: Option<usize>,
+    /// Take the first N questions of each category
+    #[arg(long, value_name = "N")]
+    pub per_category: Option<usize>,
     /// Tokens of an answer
     #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
     pub max_tokens: usize,

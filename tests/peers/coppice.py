@@ -30,7 +30,7 @@ class Coppice:
     def run(self, text: str, chat: bool, tokens: int) -> dict:
         """Greedy continuation of a prompt (`prompt_ids`, `output_ids`)."""
         raw = [] if chat else ["--raw"]
-        return self._json("run", f"--prompt={text}", *raw, "--json", "-n", str(tokens), "--temp", "0", "--ignore-eos")
+        return self._json("run", f"--prompt={text}", *raw, "--json", "-n", str(tokens), "--temp", "0", "--ignore-eos", "--spec", "plain")
 
     def tokenize(self, file: Path) -> list[int]:
         """Ids of a text file."""

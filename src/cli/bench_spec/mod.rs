@@ -47,11 +47,7 @@ pub(super) fn main(args: &low_spec::BenchSpec, term: &Term) -> anyhow::Result<Ex
     if args.max_tokens == 0 {
         return Err(Error::invalid("--max-tokens must be at least 1").into());
     }
-    let take = match (args.limit, args.per_category) {
-        (Some(n), _) => Take::First(n),
-        (None, Some(n)) => Take::PerCategory(n),
-        (None, None) => Take::All,
-    };
+    let take = Take::of(args.limit, args.per_category);
     let questions = questions::read(&args.questions, take)?;
     let sampler =
         SamplerParams { temperature: args.temp, seed: args.seed, ..SamplerParams::default() };

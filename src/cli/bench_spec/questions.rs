@@ -31,6 +31,17 @@ pub(in crate::cli) enum Take {
     PerCategory(usize),
 }
 
+impl Take {
+    /// Of two flags that exclude each other.
+    pub(in crate::cli) fn of(first: Option<usize>, per_category: Option<usize>) -> Self {
+        match (first, per_category) {
+            (Some(n), _) => Self::First(n),
+            (None, Some(n)) => Self::PerCategory(n),
+            (None, None) => Self::All,
+        }
+    }
+}
+
 /// Reads a file of questions.
 ///
 /// # Errors

@@ -43,7 +43,7 @@ pub(super) fn main(args: &low_spec::BenchLossless, term: &Term) -> anyhow::Resul
     if args.max_tokens == 0 {
         return Err(Error::invalid("--max-tokens must be at least 1").into());
     }
-    let take = args.limit.map_or(Take::All, Take::First);
+    let take = Take::of(args.limit, args.per_category);
     let questions = questions::read(&args.questions, take)?;
     let settings = settings::named(&args.settings)?;
     let cancel = interrupt::flag()?;

@@ -72,9 +72,9 @@ impl Belief {
             counted
                 .add(&path.ranks, Count { hits: path.hits.min(path.trials), trials: path.trials });
         }
-        let rounds = counted.counts.first().into_iter().flatten().map(|count| count.trials).max();
-        let worth = CALIBRATED_WEIGHT / (rounds.unwrap_or(0) as f64).max(CALIBRATED_WEIGHT);
-        let weight = if rounds.is_some() { BACKOFF_WEIGHT } else { PRIOR_WEIGHT };
+        let rounds = counted.rounds();
+        let worth = CALIBRATED_WEIGHT / (rounds as f64).max(CALIBRATED_WEIGHT);
+        let weight = if rounds > 0 { BACKOFF_WEIGHT } else { PRIOR_WEIGHT };
         Self { accuracy, counted, worth, weight }
     }
 }
@@ -83,6 +83,20 @@ impl HeadAccuracy {
     /// Nothing counted yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Rounds counted: those that tested the guess of the first head that was tested most.
+    pub fn rounds(&self) -> u64 {
+        let first = self.counts.first().into_iter().flatten();
+        first.map(|count| count.trials).max().unwrap_or(0)
+    }
+
+    /// Makes all that was counted so far worth half as much.
+    pub fn halve(&mut self) {
+        for count in self.counts.iter_mut().flatten().chain(self.paths.values_mut()) {
+            count.hits /= 2;
+            count.trials /= 2;
+        }
     }
 
     /// Counts the heads' nodes of a round.
@@ -349,6 +363,20 @@ mod tests {
         // A file that says what cannot be does no harm.
         let odd = HeadRecord { paths: vec![path(&[], 1, 1), path(&[0; 9], 9, 1)], ..record };
         assert!(Belief::of(2, &odd).counted.whole_paths().is_empty());
+    }
+
+    #[test]
+    fn what_was_seen_long_ago_counts_less() {
+        let mut accuracy = HeadAccuracy::new();
+        assert_eq!(accuracy.rounds(), 0);
+        for i in 0..40 {
+            let verdict = if i < 10 { Verdict::Accepted } else { Verdict::BelowThreshold };
+            let root = node(Source::Root, 0, Verdict::Root);
+            accuracy.observe(&round(vec![root, node(Source::Head(0), 0, verdict)]));
+        }
+        assert_eq!(accuracy.rounds(), 40);
+        accuracy.halve();
+        assert_eq!(accuracy.count(0, 0), Count { hits: 5, trials: 20 });
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{
 /// Rounds after which the search is made anew with what was seen since.
 const REFRESH: u32 = 128;
 
+/// Rounds after which what was seen counts half, so that shapes follow the text.
+const MEMORY: u64 = 1024;
+
 /// Proposes trees for heads on the target's last hidden state (arXiv 2401.10774, 2402.05109): of
 /// the shape that the heads' accuracies and the device's verify curve make best.
 #[derive(Debug)]
@@ -89,6 +92,9 @@ impl Proposer for Medusa {
 
     fn observe(&mut self, outcome: &RoundOutcome) {
         self.seen.observe(outcome);
+        if self.seen.rounds() >= MEMORY {
+            self.seen.halve();
+        }
         self.rounds += 1;
     }
 
