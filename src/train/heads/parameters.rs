@@ -13,7 +13,7 @@ use crate::{
 /// Columns in which the optimiser sees a buffer.
 pub const COLUMNS: usize = 1024;
 /// Tensors begin at multiples of this many f32: 256 bytes, the strictest binding offset.
-pub const ALIGN: usize = 64;
+const ALIGN: usize = 64;
 
 /// Place of a tensor, in f32 from the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl Layout {
     }
 }
 
-/// One buffer cut by a layout.
+/// One buffer cut by a [`Layout`].
 #[derive(Clone, Debug)]
 pub struct Tensors {
     buffer: Buffer,
@@ -205,11 +205,10 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Allocates `rows` rows of [`COLUMNS`].
-    pub fn alloc(backend: &dyn Backend, label: &str, rows: usize) -> BackendResult<Self> {
-        let bytes = (4 * rows * COLUMNS) as u64;
+    pub fn alloc(backend: &dyn Backend, label: &str, layout: &Layout) -> BackendResult<Self> {
+        let bytes = 4 * layout.elements() as u64;
         let desc = BufferDesc { label: label.into(), bytes, usage: Usage::Scratch };
-        Ok(Self { buffer: backend.alloc(&desc)?, rows })
+        Ok(Self { buffer: backend.alloc(&desc)?, rows: layout.rows })
     }
 
     /// View of a matrix.
