@@ -1,9 +1,0 @@
-//! The app without a display: one binary, so that it is linked once.
-
-mod chat;
-mod common;
-mod errors;
-mod frames;
-mod keyboard;
-mod kill;
-mod outline;
