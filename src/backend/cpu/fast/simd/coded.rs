@@ -194,6 +194,7 @@ fn add_block<S: Simd, D: Decode, const P: usize, const R: usize>(
 }
 
 /// Sums of integer products over halves `from .. to` of a block.
+#[expect(clippy::needless_range_loop, reason = "p counts bytes of codes, of every row")]
 #[inline(always)]
 fn integers<S: Simd, D: Decode, const P: usize, const R: usize>(
     s: S,

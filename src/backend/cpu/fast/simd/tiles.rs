@@ -270,8 +270,8 @@ mod amx {
             }
             // SAFETY: `Tiles` proves the instruction; the operand is 64 bytes of a valid palette.
             unsafe {
-                asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly))
-            };
+                asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly));
+            }
             Self(())
         }
     }
@@ -279,7 +279,9 @@ mod amx {
     impl Drop for Configured {
         fn drop(&mut self) {
             // SAFETY: as for `new`, which made this value.
-            unsafe { asm!("tilerelease", options(nostack, nomem)) };
+            unsafe {
+                asm!("tilerelease", options(nostack, nomem));
+            }
         }
     }
 
