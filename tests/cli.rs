@@ -469,7 +469,7 @@ fn sources_of_drafts_are_checked() {
         (&["--spec", "rest"][..], "--spec rest needs --datastore"),
         (&["--spec", "draft"], "--spec draft needs --draft-model"),
         (&["--spec", "lookup", "--datastore", "x"], "lookup makes no use of --datastore"),
-        (&["--draft-model", "tiny.gguf"], "plain makes no use of --draft-model"),
+        (&["--spec", "plain", "--draft-model", "tiny.gguf"], "plain makes no use of --draft-model"),
     ] {
         let run = on(&sandbox, "cpu", &[&["run", "-p", "x"][..], args].concat());
         assert_eq!(run.code, Some(2), "{args:?}: {}", run.stderr);
