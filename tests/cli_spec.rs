@@ -340,8 +340,23 @@ fn every_kind_of_draft_is_compared_with_plain_decoding_and_a_stopped_run_goes_on
     // Cut off in the middle of a line, the rest is answered again and nothing else.
     let half = log.len() / 2;
     std::fs::write(&path, &log[..half]).expect("writable");
-    assert_eq!(bench().stdout, whole.stdout);
-    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), log);
+    let again = bench();
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    for cell in json(&again.stdout)["cells"].as_array().expect("a list") {
+        assert_eq!((&cell["answered"], &cell["equal"]), (&4.into(), &4.into()), "{cell}");
+    }
+    // How much is drafted depends on measured times, and on what earlier rounds taught.
+    let answers = |log: &str| -> Vec<serde_json::Value> {
+        let answer = |line| {
+            let mut answer = json(line);
+            let fields = answer.as_object_mut().expect("an object");
+            fields.remove("rounds");
+            fields.remove("accepted");
+            answer
+        };
+        log.lines().map(answer).collect()
+    };
+    assert_eq!(answers(&std::fs::read_to_string(&path).expect("it is there")), answers(&log));
 
     // An answer that differs is found: here plain decoding's is not what it was.
     let first = log.lines().nth(1).expect("an answer");
