@@ -346,7 +346,7 @@ fn every_kind_of_draft_is_compared_with_plain_decoding_and_a_stopped_run_goes_on
         assert_eq!((&cell["answered"], &cell["equal"]), (&4.into(), &4.into()), "{cell}");
     }
     // How much is drafted depends on measured times, and on what earlier rounds taught.
-    let answers = |log: &str| -> Vec<serde_json::Value> {
+    let answers = |log: &str| -> Vec<Value> {
         let answer = |line| {
             let mut answer = json(line);
             let fields = answer.as_object_mut().expect("an object");
