@@ -25,8 +25,9 @@ pub struct Panel {
 
 impl Panel {
     /// Cuts `m` rows into panels of at most `widest` rows. A panel is padded where at most a quarter
-    /// of it is padding, since a pass over the weights costs more than that; with `tiles`, whose time
-    /// depends little on how many of their rows are in use, wide ones where nearly half of it is.
+    /// of it is padding, or half of one of four, since a pass over the weights costs more than that; with
+    /// `tiles`, whose time depends little on how many of their rows are in use, wide ones where nearly
+    /// half is.
     pub fn cut(m: usize, widest: usize, tiles: bool) -> Vec<Self> {
         let mut panels = vec![];
         let (mut first, mut at) = (0, 0);
