@@ -1,0 +1,98 @@
+//! Everything without a pointer.
+
+use std::sync::Arc;
+
+use coppice_app::{layout::View, settings::Theme};
+use egui::{Key, Modifiers};
+use egui_kittest::kittest::Queryable as _;
+
+use crate::common::{AppHarness, Fake, app, ready, say, settle, texts};
+
+const CTRL: Modifiers = Modifiers::COMMAND;
+const CTRL_SHIFT: Modifiers = Modifiers::COMMAND.plus(Modifiers::SHIFT);
+
+fn press(harness: &mut AppHarness, modifiers: Modifiers, key: Key) {
+    harness.key_press_modifiers(modifiers, key);
+    harness.step();
+    harness.step();
+}
+
+fn write(harness: &mut AppHarness, text: &str) {
+    harness.event(egui::Event::Text(text.into()));
+    harness.step();
+}
+
+#[test]
+fn a_conversation_needs_no_pointer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    // The text field has the keyboard from the start.
+    write(&mut harness, "hello");
+    press(&mut harness, Modifiers::SHIFT, Key::Enter);
+    write(&mut harness, "world");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    settle(&mut harness);
+    assert_eq!(texts(&harness)[0], "hello\nworld");
+    press(&mut harness, CTRL, Key::R);
+    settle(&mut harness);
+    harness.get_by_label("2/2");
+    press(&mut harness, Modifiers::ALT, Key::ArrowLeft);
+    harness.get_by_label("1/2");
+    press(&mut harness, Modifiers::ALT, Key::ArrowRight);
+    harness.get_by_label("2/2");
+    // Edit what was asked.
+    press(&mut harness, Modifiers::ALT, Key::ArrowUp);
+    harness.step();
+    press(&mut harness, CTRL, Key::A);
+    write(&mut harness, "changed");
+    press(&mut harness, CTRL, Key::Enter);
+    settle(&mut harness);
+    assert_eq!(texts(&harness), ["changed", "You said: changed"]);
+    press(&mut harness, CTRL, Key::N);
+    assert!(app(&harness).state.conversation.is_empty());
+    press(&mut harness, CTRL, Key::Num2);
+    assert_eq!(app(&harness).state.settings.view, View::Explore);
+    press(&mut harness, CTRL, Key::Num1);
+    press(&mut harness, CTRL, Key::B);
+    assert!(!app(&harness).state.settings.sidebar);
+}
+
+#[test]
+fn the_palette_finds_and_runs_commands() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    press(&mut harness, CTRL_SHIFT, Key::P);
+    assert!(app(&harness).state.palette.open);
+    write(&mut harness, "dark");
+    harness.step();
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    assert!(!app(&harness).state.palette.open);
+    assert_eq!(app(&harness).state.settings.theme, Theme::Dark);
+    press(&mut harness, CTRL_SHIFT, Key::P);
+    press(&mut harness, Modifiers::NONE, Key::ArrowDown);
+    press(&mut harness, Modifiers::NONE, Key::ArrowUp);
+    press(&mut harness, Modifiers::NONE, Key::Escape);
+    assert!(!app(&harness).state.palette.open, "Escape closes it");
+    // A command that cannot run now stays where it is.
+    press(&mut harness, CTRL_SHIFT, Key::P);
+    write(&mut harness, "stop answer");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    assert!(app(&harness).state.palette.open);
+}
+
+#[test]
+fn sizes_and_themes_have_keys_and_are_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    for _ in 0..20 {
+        press(&mut harness, CTRL, Key::Plus);
+    }
+    assert_eq!(app(&harness).state.settings.scale, 2.0);
+    say(&mut harness, "large");
+    drop(harness);
+    let harness = ready(folder.path(), &fake);
+    assert_eq!(app(&harness).state.settings.scale, 2.0);
+}

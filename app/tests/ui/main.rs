@@ -1,0 +1,9 @@
+//! The app without a display: one binary, so that it is linked once.
+
+mod chat;
+mod common;
+mod errors;
+mod frames;
+mod keyboard;
+mod kill;
+mod outline;
