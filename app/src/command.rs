@@ -206,7 +206,8 @@ impl Command {
             Self::Regenerate => keys(CTRL, Key::R),
             Self::Continue => keys(ALT, Key::Enter),
             Self::EditLast => keys(ALT, Key::ArrowUp),
-            Self::CopyLast => keys(CTRL_SHIFT, Key::C),
+            // Not Ctrl+Shift+C: the window system turns that into a copy event.
+            Self::CopyLast => keys(ALT, Key::C),
             Self::FocusComposer => keys(CTRL, Key::L),
             Self::PreviousBranch => keys(ALT, Key::ArrowLeft),
             Self::NextBranch => keys(ALT, Key::ArrowRight),
@@ -309,7 +310,12 @@ pub fn pressed(ctx: &egui::Context) -> Vec<Command> {
         let is_pressed = |(command, keys): (Command, KeyboardShortcut)| {
             input.consume_shortcut(&keys).then_some(command)
         };
-        with_keys.into_iter().filter_map(is_pressed).collect()
+        let mut all: Vec<Command> = with_keys.into_iter().filter_map(is_pressed).collect();
+        // Plus needs Shift on many keyboards, where Ctrl and its key mean the same.
+        if input.consume_key(CTRL, Key::Equals) {
+            all.push(Command::ZoomIn);
+        }
+        all
     })
 }
 

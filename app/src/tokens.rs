@@ -197,6 +197,8 @@ fn visuals(theme: Theme, palette: &Palette) -> Visuals {
     visuals.error_fg_color = palette.danger;
     visuals.warn_fg_color = palette.warning;
     visuals.weak_text_color = Some(palette.weak);
+    // A cursor that blinks draws two frames a second for ever.
+    visuals.text_cursor.blink = false;
     visuals.selection.bg_fill = palette.selection;
     visuals.selection.stroke = Stroke::new(1.0, palette.text);
     let hovered = palette.surface.lerp_to_gamma(palette.text, 0.12);

@@ -95,6 +95,8 @@ impl App {
         start: &Start,
     ) -> std::io::Result<Self> {
         tokens::install(ctx);
+        // Our own commands do that, and remember it.
+        ctx.options_mut(|options| options.zoom_with_keyboard = false);
         let (settings, settings_problem) = Settings::load(&paths.settings);
         let saver = Saver::start(paths.settings.clone(), settings.clone())?;
         let mut state = State::new(settings);

@@ -150,6 +150,8 @@ impl Store {
     pub fn limit_bytes(&self, bytes: u64) -> Result<(), StoreError> {
         let page: i64 = self.connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+        // Zero would only ask; less than there is means no more than there is.
+        let pages = pages.max(1);
         self.connection.pragma_update(None, "max_page_count", pages)?;
         Ok(())
     }

@@ -11,8 +11,6 @@ fn an_idle_window_draws_no_frame() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut harness = ready(folder.path(), &Arc::new(Fake::default()));
     say(&mut harness, "hello");
-    // The text cursor blinks; a window in the background has none.
-    harness.input_mut().focused = false;
     for _ in 0..40 {
         harness.step();
     }

@@ -40,7 +40,7 @@ fn two_hundred_kills_lose_no_committed_message() {
     let path = folder.path().join("history.db");
     let mut committed: Vec<(i64, i64, usize)> = Vec::new();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    for _ in 0..KILLS {
+    for n in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
             .args(["kill::victim", "--exact", "--nocapture", "--test-threads=1"])
             .env(VICTIM, &path)
@@ -53,10 +53,21 @@ fn two_hundred_kills_lose_no_committed_message() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
+        let (first, wrote) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).collect::<Vec<_>>()
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            let note = |line: &String| {
+                if line.starts_with("committed") {
+                    // Only the first is waited for.
+                    let _ = first.send(());
+                }
+            };
+            lines.inspect(note).collect::<Vec<_>>()
         });
-        std::thread::sleep(Duration::from_micros(4_000 + state % 26_000));
+        // Most are killed while they write, some while they open the file.
+        let wait = if n % 4 == 0 { Duration::from_millis(5) } else { Duration::from_secs(20) };
+        let _ = wrote.recv_timeout(wait);
+        std::thread::sleep(Duration::from_micros(state % 12_000));
         child.kill().expect("it runs");
         child.wait().expect("it ends");
         for line in reader.join().expect("it reads") {
