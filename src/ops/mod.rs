@@ -11,6 +11,7 @@
 
 mod attention;
 mod dense;
+mod grad;
 mod kv;
 mod matmul;
 mod norm;
@@ -22,6 +23,7 @@ mod tree;
 
 pub use attention::{RowMeta, TreeAttention};
 pub use dense::{MatMul, Side};
+pub use grad::{GateGrad, RmsNormGrad, SoftmaxGrad, SoftmaxKl, SpanSoftmax};
 pub use kv::{KvCommit, KvFormat, KvLayer, KvWrite};
 pub use matmul::{Activations, Embed, QMatMul, Then, Weight};
 pub use norm::{AddRmsNorm, HeadRmsNorm, RmsNorm};
@@ -155,6 +157,16 @@ ops! {
     SoftmaxXent => "softmax_xent",
     /// Step of the optimiser, in place.
     AdamW => "adamw",
+    /// Probabilities of attention, in place.
+    SpanSoftmax => "span_softmax",
+    /// Gradient of `span_softmax`, in place.
+    SoftmaxGrad => "softmax_grad",
+    /// Gradient of `rms_norm` and `head_rms_norm`.
+    RmsNormGrad => "rms_norm_grad",
+    /// Gradient of `gate_mul`.
+    GateGrad => "gate_grad",
+    /// Divergence from another model's logits, and its gradient in place.
+    SoftmaxKl => "softmax_kl",
 }
 
 fn read<'a>(name: &'static str, view: &'a View) -> Operand<'a> {

@@ -3,11 +3,13 @@
 mod adamw;
 mod add;
 mod add_rms_norm;
+mod attention_grad;
 mod build_tree;
 mod column_sums;
 mod copy;
 mod embed;
 mod fill;
+mod gate_grad;
 mod gate_mul;
 mod gather_rows;
 mod grow_tree;
@@ -18,10 +20,12 @@ mod mat_mul;
 mod pages;
 mod qmatmul;
 mod rms_norm;
+mod rms_norm_grad;
 mod rope;
 mod row_stats;
 mod silu_add;
 mod silu_grad;
+mod softmax_kl;
 mod softmax_xent;
 mod top_k;
 mod tree_attention;
@@ -58,6 +62,11 @@ pub fn cases() -> Vec<Case> {
         column_sums::row_cases(),
         softmax_xent::cases(),
         adamw::cases(),
+        attention_grad::softmax_cases(),
+        attention_grad::grad_cases(),
+        rms_norm_grad::cases(),
+        gate_grad::cases(),
+        softmax_kl::cases(),
     ]
     .concat()
 }

@@ -1,7 +1,8 @@
 //! From ops to stages.
 
 use super::simd::{
-    Isa, attention, dense, embed, kv, matmul, norm, pointwise, stage::Stages, stats, train, tree,
+    Isa, attention, dense, embed, grad, kv, matmul, norm, pointwise, stage::Stages, stats, train,
+    tree,
 };
 use crate::{backend::BackendResult, ops::Op};
 
@@ -34,5 +35,10 @@ pub fn lower(op: &Op, threads: usize, isa: Isa) -> BackendResult<Stages> {
         Op::RowSquares(op) => train::row_squares(op),
         Op::SoftmaxXent(op) => train::softmax_xent(op),
         Op::AdamW(op) => train::adamw(op),
+        Op::SpanSoftmax(op) => grad::span_softmax(op),
+        Op::SoftmaxGrad(op) => grad::softmax_grad(op),
+        Op::RmsNormGrad(op) => grad::rms_norm_grad(op),
+        Op::GateGrad(op) => grad::gate_grad(op),
+        Op::SoftmaxKl(op) => grad::softmax_kl(op),
     }
 }

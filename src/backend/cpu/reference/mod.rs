@@ -6,6 +6,7 @@
 
 mod attention;
 mod dense;
+mod grad;
 mod kv;
 mod matmul;
 mod norm;
@@ -102,6 +103,11 @@ fn run_op<'e>(op: &'e Op, operands: &Operands<'e>) -> Result<(), String> {
         Op::RowSquares(op) => train::row_squares(op, operands),
         Op::SoftmaxXent(op) => train::softmax_xent(op, operands),
         Op::AdamW(op) => train::adamw(op, operands),
+        Op::SpanSoftmax(op) => grad::span_softmax(op, operands),
+        Op::SoftmaxGrad(op) => grad::softmax_grad(op, operands),
+        Op::RmsNormGrad(op) => grad::rms_norm_grad(op, operands),
+        Op::GateGrad(op) => grad::gate_grad(op, operands),
+        Op::SoftmaxKl(op) => grad::softmax_kl(op, operands),
     }
     Ok(())
 }

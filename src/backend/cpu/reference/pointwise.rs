@@ -44,7 +44,8 @@ pub(super) fn gate_mul<'e>(op: &'e GateMul, operands: &Operands<'e>) {
     });
 }
 
-fn activation(gate: Gate, g: f64) -> f64 {
+/// A gate's activation.
+pub(super) fn activation(gate: Gate, g: f64) -> f64 {
     match gate {
         Gate::Silu => g / (1.0 + (-g).exp()),
         Gate::GeluTanh => {

@@ -5,6 +5,7 @@
 //! written out as C by [`Unit::params`], so no declaration has to be kept in step by hand.
 
 mod attention;
+mod grad;
 mod kv;
 mod matmul;
 mod norm;
@@ -145,6 +146,11 @@ pub fn plan(op: &Op) -> Result<Plan, String> {
         Op::RowSquares(op) => train::row_squares(op),
         Op::SoftmaxXent(op) => train::softmax_xent(op),
         Op::AdamW(op) => train::adamw(op),
+        Op::SpanSoftmax(op) => grad::span_softmax(op),
+        Op::SoftmaxGrad(op) => grad::softmax_grad(op),
+        Op::RmsNormGrad(op) => grad::rms_norm_grad(op),
+        Op::GateGrad(op) => grad::gate_grad(op),
+        Op::SoftmaxKl(op) => grad::softmax_kl(op),
     }
 }
 

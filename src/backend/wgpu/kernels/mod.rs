@@ -14,6 +14,7 @@
 mod attention;
 mod dense;
 mod embed;
+mod grad;
 mod kv;
 mod norm;
 mod pointwise;
@@ -80,6 +81,11 @@ pub(super) fn plan(op: &Op, caps: &Caps) -> Plan {
         Op::RowSquares(op) => train::row_squares(op, caps),
         Op::SoftmaxXent(op) => train::softmax_xent(op, caps),
         Op::AdamW(op) => train::adamw(op, caps),
+        Op::SpanSoftmax(op) => grad::span_softmax(op, caps),
+        Op::SoftmaxGrad(op) => grad::softmax_grad(op, caps),
+        Op::RmsNormGrad(op) => grad::rms_norm_grad(op, caps),
+        Op::GateGrad(op) => grad::gate_grad(op, caps),
+        Op::SoftmaxKl(op) => grad::softmax_kl(op, caps),
     }
 }
 
@@ -96,6 +102,7 @@ pub const PARAMS: &[(&str, Fields)] = &[
     ("copy", pointwise::CopyParams::FIELDS),
     ("embed", embed::Params::FIELDS),
     ("fill", pointwise::FillParams::FIELDS),
+    ("gate_grad", grad::GateGradParams::FIELDS),
     ("gate_mul", pointwise::GateMulParams::FIELDS),
     ("gather_rows", pointwise::GatherRowsParams::FIELDS),
     ("grow_tree", tree::GrowParams::FIELDS),
@@ -105,12 +112,16 @@ pub const PARAMS: &[(&str, Fields)] = &[
     ("mat_mul", dense::Params::FIELDS),
     ("qmatmul", qmatmul::Params::FIELDS),
     ("rms_norm", norm::RmsNormParams::FIELDS),
+    ("rms_norm_grad", grad::RmsNormGradParams::FIELDS),
     ("rope", pointwise::RopeParams::FIELDS),
     ("row_squares", train::RowSquaresParams::FIELDS),
     ("row_stats", stats::RowStatsParams::FIELDS),
     ("silu_add", pointwise::SiluAddParams::FIELDS),
     ("silu_grad", train::SiluGradParams::FIELDS),
+    ("softmax_grad", grad::SoftmaxGradParams::FIELDS),
+    ("softmax_kl", grad::SoftmaxKlParams::FIELDS),
     ("softmax_xent", train::SoftmaxXentParams::FIELDS),
+    ("span_softmax", grad::SpanSoftmaxParams::FIELDS),
     ("top_k", stats::TopKParams::FIELDS),
     ("tree_attention", attention::Params::FIELDS),
     ("verify_tree", tree::VerifyParams::FIELDS),

@@ -36,6 +36,7 @@ pub mod coded;
 pub mod decode;
 pub mod dense;
 pub mod embed;
+pub mod grad;
 pub mod kv;
 pub mod matmul;
 pub mod norm;

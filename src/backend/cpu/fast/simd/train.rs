@@ -116,10 +116,13 @@ pub fn row_squares(op: &RowSquares) -> BackendResult<Stages> {
 }
 
 /// `row = total exp(row - log_sum_exp)`.
-struct Softmax<'a> {
-    row: &'a mut [f32],
-    log_sum_exp: f32,
-    total: f32,
+pub struct Softmax<'a> {
+    /// Logits.
+    pub row: &'a mut [f32],
+    /// Of the row.
+    pub log_sum_exp: f32,
+    /// Sum of the results.
+    pub total: f32,
 }
 
 impl Kernel for Softmax<'_> {
