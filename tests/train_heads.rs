@@ -13,7 +13,10 @@ use std::{
 };
 
 use command::Sandbox;
-use coppice::format::heads::{HeadKind, Heads};
+use coppice::format::{
+    ModelSource,
+    heads::{HeadKind, Heads},
+};
 use serde_json::Value;
 use tiny::tiny_model;
 
@@ -153,6 +156,41 @@ fn a_killed_run_ends_with_the_same_heads() {
 }
 
 #[test]
+fn a_model_trained_with_its_heads_becomes_a_file_that_runs_with_them() {
+    let sandbox = Sandbox::new();
+    let (model, data) = prepared(&sandbox);
+    let out = sandbox.path().join("joint.safetensors");
+    let merged = sandbox.path().join("merged.gguf");
+    let merged_text = merged.to_string_lossy().into_owned();
+    let more = ["--joint", "--merged", &merged_text, "--merged-format", "q8_0", "--window", "64"];
+    let more = [&more[..], &["--rank", "4", "--adapt", "q,v,down", "--epochs", "2"]].concat();
+    let run = sandbox.run(words(&model, &data, &out, &more));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("MiB beside the model"), "{}", run.stderr);
+    let record = load(&out).record;
+    let sha256 = ModelSource::open(&merged).expect("readable").sha256();
+    assert_eq!(record.base_sha256.as_deref(), Some(sha256.as_str()), "of the merged model");
+    let divergences: Vec<f64> =
+        log(&out).iter().filter_map(|e| e["evaluation"]["divergence"].as_f64()).collect();
+    assert_eq!(divergences[0], 0.0);
+    let last = divergences[divergences.len() - 1];
+    assert!(last > 0.0 && last < 0.5, "{divergences:?}");
+
+    let heads = out.to_string_lossy().into_owned();
+    let say = |spec: &str| {
+        let mut args = vec!["run", "-d", "cpu", "-m", &merged_text, "-p", "17", "-n", "24"];
+        args.extend(["--temp", "0", "--spec", spec]);
+        if spec == "medusa" {
+            args.extend(["--heads", &heads]);
+        }
+        let run = sandbox.run(args);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.stdout
+    };
+    assert_eq!(say("medusa"), say("plain"));
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused_by_name() {
     let sandbox = Sandbox::new();
     let (model, data) = prepared(&sandbox);
@@ -165,6 +203,18 @@ fn what_cannot_be_trained_is_refused_by_name() {
     refused(&["--all-tokens", "--targets", "hard"], "--targets soft");
     refused(&["--epochs", "0"], "0 epochs");
     refused(&["--warmup", "2"], "warm-up 2");
+    refused(&["--joint"], "--merged");
+    refused(&["--rank", "4"], "--joint");
+    let merged = sandbox.path().join("m.gguf").to_string_lossy().into_owned();
+    let joint = |more: &[&'static str], said: &str| {
+        refused(&[&["--joint", "--merged", &merged][..], more].concat(), said);
+    };
+    joint(&["--window", "64", "--adapt", "q,head"], "`head` is no matrix");
+    joint(&["--window", "48"], "a whole number of windows of 48");
+    joint(&["--window", "64", "--targets", "soft"], "hard targets");
+    joint(&["--merged-format", "q9"], "unknown weight format `q9`");
+    joint(&["--quant", "q8_0"], "leave --quant out");
+    assert!(!sandbox.path().join("m.gguf").exists());
     let run = sandbox.run(words(&model, &data, &out, &["--epochs", "1"]));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     refused(&["--epochs", "2"], "`epochs` was 1, now it is 2");

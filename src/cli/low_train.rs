@@ -101,9 +101,18 @@ The model stays as it is; heads learn from its hidden states, which are computed
 the --work folder, together with checkpoints and a log. The run can be stopped at any time; the same
 command goes on where it was, and on the CPU ends with the same heads.
 
+With --joint the model learns too (Medusa-2): low-rank adapters on its matrices, held near the
+original model by their divergence from it. They are merged into a new GGUF file, for which the
+heads then are. Either the heads' loss rises along a sine, or the heads were trained alone before:
+--from them with --head-ramp constant.
+
 Examples:
   coppice train medusa --data data -o heads.safetensors
-  coppice train medusa --data data --all-tokens --text book.txt --kind hydra -o heads.safetensors")]
+  coppice train medusa --data data --all-tokens --text book.txt --kind hydra -o heads.safetensors
+  coppice train medusa --data data --joint --merged tuned.gguf -o tuned.safetensors
+  coppice train medusa --data data --joint --merged tuned.gguf --from heads.safetensors \
+      --head-ramp constant -o tuned.safetensors
+  coppice run -m tuned.gguf --heads tuned.safetensors")]
 pub struct TrainMedusa {
     /// Folder that `coppice train data` wrote; may be repeated
     #[arg(long, value_name = "DIR", required = true)]
@@ -135,18 +144,19 @@ pub struct TrainMedusa {
     /// Tokens that heads can guess: the most frequent of the answers
     #[arg(long, value_name = "N", default_value_t = 8192)]
     pub draft_vocab: usize,
-    /// Learn the tokens that follow, or what the model holds likely there
-    #[arg(long, value_name = "TARGETS", default_value = "soft")]
-    pub targets: HeadTargets,
+    /// Learn the tokens that follow, or what the model holds likely there [default: soft; with
+    /// --joint hard]
+    #[arg(long, value_name = "TARGETS")]
+    pub targets: Option<HeadTargets>,
     /// Tokens of a soft target
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub soft_top: usize,
     /// Times that every position is seen
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub epochs: usize,
-    /// Highest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
-    pub lr: f32,
+    /// Highest learning rate [default: 1e-3; with --joint 2.5e-4, for the adapters]
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f32>,
     /// Share of the steps in which the rate rises
     #[arg(long, value_name = "SHARE", default_value_t = 0.03)]
     pub warmup: f32,
@@ -185,6 +195,9 @@ pub struct TrainMedusa {
     pub precision: HeadPrecision,
     #[command(flatten)]
     #[serde(flatten)]
+    pub joint: Joint,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub model: Model,
     #[command(flatten)]
     #[serde(flatten)]
@@ -216,4 +229,54 @@ pub enum HeadPrecision {
     F32,
     F16,
     Q8,
+}
+
+/// Training of the model with its heads.
+#[derive(Args, Debug, Serialize)]
+#[command(next_help_heading = "Joint training")]
+pub struct Joint {
+    /// Train the model too, by adapters that are merged into a new file (Medusa-2)
+    #[arg(long, requires = "merged")]
+    pub joint: bool,
+    /// GGUF file to write: the model with its adapters
+    #[arg(long, value_name = "FILE", requires = "joint")]
+    pub merged: Option<PathBuf>,
+    /// How that file holds matrices with adapters; the rest stays as it is
+    #[arg(long, value_name = "FORMAT", default_value = "f16", requires = "joint")]
+    pub merged_format: String,
+    /// Rank of an adapter
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "joint")]
+    pub rank: usize,
+    /// An adapter adds ALPHA / RANK times its product to a matrix
+    #[arg(long, value_name = "ALPHA", default_value_t = 16.0, requires = "joint")]
+    pub alpha: f32,
+    /// Matrices with adapters
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "joint")]
+    #[arg(default_value = "q,k,v,o,gate,up,down")]
+    pub adapt: Vec<String>,
+    /// Learning rate of heads over that of adapters
+    #[arg(long, value_name = "X", default_value_t = 4.0, requires = "joint")]
+    pub head_rate: f32,
+    /// Weight of the heads' loss
+    #[arg(long, value_name = "X", default_value_t = 0.2, requires = "joint")]
+    pub head_loss: f32,
+    /// How that weight develops
+    #[arg(long, value_name = "RAMP", default_value = "sine", requires = "joint")]
+    pub head_ramp: HeadRamp,
+    /// Weight of the divergence from the original model
+    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "joint")]
+    pub kl: f32,
+    /// Positions of a window, within which rows see each other; a batch is several windows
+    #[arg(long, value_name = "N", default_value_t = 256, requires = "joint")]
+    pub window: usize,
+}
+
+/// How the weight of the heads' loss develops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadRamp {
+    /// It rises along a sine: for fresh heads.
+    Sine,
+    /// It stays: for heads trained alone before.
+    Constant,
 }

@@ -33,6 +33,7 @@ mod term;
 mod tokenize;
 mod trace;
 mod train_data;
+mod train_joint;
 mod train_medusa;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};

@@ -11,7 +11,7 @@ use indicatif::HumanDuration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{high, interrupt, low_shared, low_train, progress::WorkBar, term::Term};
+use super::{high, interrupt, low_shared, low_train, progress::WorkBar, term::Term, train_joint};
 use crate::{
     draw::{LineChart, LineSeries},
     engine::Engine,
@@ -38,8 +38,9 @@ const WINDOW: usize = 512;
 
 pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result<ExitCode> {
     let options = options(args)?;
+    let joint = train_joint::options(args, &options)?;
     let others_tokens = args.all_tokens || !args.text.is_empty();
-    if others_tokens && args.targets == low_train::HeadTargets::Hard {
+    if others_tokens && options.targets == Targets::Hard {
         return Err(Error::Invalid {
             message:
                 "the model did not write texts and prompts, so heads cannot learn their tokens"
@@ -83,12 +84,17 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
     for file in &args.text {
         named.push((stem(&work, file, "text"), pieces(&engine, file, args.text_tokens)?));
     }
-    let features = features(&mut engine, (&named, &made_by), &cancel, term)?;
-    term.note(&format!(
-        "{} positions to train on, {} held out",
-        features.positions(false).len(),
-        features.positions(true).len()
-    ));
+    let learn_from = match &joint {
+        None => LearnFrom::States(features(&mut engine, (&named, &made_by), &cancel, term)?),
+        Some(_) => LearnFrom::Model(named.iter().flat_map(|(_, all)| all.clone()).collect()),
+    };
+    if let LearnFrom::States(features) = &learn_from {
+        term.note(&format!(
+            "{} positions to train on, {} held out",
+            features.positions(false).len(),
+            features.positions(true).len()
+        ));
+    }
 
     let counts = counts(&sets, &named, args.held_out, engine.vocab());
     let target = Target {
@@ -107,50 +113,71 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
             "answer_tokens": set.records.iter().map(|r| r.answer_tokens()).sum::<usize>(),
         })).collect::<Vec<_>>(),
         "texts": args.text.len(),
+        "joint": joint,
         "device": engine.adapter().to_string(),
     });
     let mut bar = WorkBar::new(term);
     let mut written = Ok(());
-    let result = train(
-        &target,
-        &features,
-        &options,
-        (&work, initial.as_ref(), args.restart),
-        &cancel,
-        &mut |event| match event {
-            Event::Teaching(done, all) => {
-                bar.set(done as f64 / all as f64, || "what the model holds likely".into());
-            }
-            Event::Steps { step, steps, losses, positions_per_second, left } => {
-                bar.set(step as f64 / steps as f64, || {
-                    let losses: Vec<_> = losses.iter().map(|loss| format!("{loss:.3}")).collect();
-                    format!(
-                        "step {step} of {steps}, loss {}, {positions_per_second:.0} tokens/s, {} \
-                         left",
-                        losses.join(" "),
-                        HumanDuration(left)
-                    )
-                });
-            }
-            Event::Evaluated(trained) => {
-                term.note(&accuracy_line(trained));
-                if trained.evaluation.step > 0 {
-                    written = write(args, trained, (engine.name(), &sha256, &norms), &record);
-                    if written.is_err() {
-                        // The next step stops; a checkpoint keeps what was learnt.
-                        cancel.store(true, std::sync::atomic::Ordering::Relaxed);
-                    }
+    let mut on_event = |event: Event<'_>| match event {
+        Event::Teaching(done, all) => {
+            bar.set(done as f64 / all as f64, || "what the model holds likely".into());
+        }
+        Event::Steps { step, steps, losses, divergence, positions_per_second, left } => {
+            bar.set(step as f64 / steps as f64, || {
+                let losses: Vec<_> = losses.iter().map(|loss| format!("{loss:.3}")).collect();
+                let divergence =
+                    divergence.map_or_else(String::new, |d| format!(", divergence {d:.4}"));
+                format!(
+                    "step {step} of {steps}, loss {}{divergence}, {positions_per_second:.0} \
+                     tokens/s, {} left",
+                    losses.join(" "),
+                    HumanDuration(left)
+                )
+            });
+        }
+        Event::Evaluated(trained) => {
+            term.note(&accuracy_line(trained));
+            // Heads of joint training are of no use without the model, which is written at the end.
+            if trained.evaluation.step > 0 && joint.is_none() {
+                written = write(args, trained, (engine.name(), &sha256, Some(&norms)), &record);
+                if written.is_err() {
+                    // The next step stops; a checkpoint keeps what was learnt.
+                    cancel.store(true, std::sync::atomic::Ordering::Relaxed);
                 }
             }
-        },
-    );
+        }
+    };
+    let place = (&*work, initial.as_ref(), args.restart);
+    let result = match (&learn_from, &joint) {
+        (LearnFrom::Model(conversations), Some(joint)) => train_joint::run(
+            (&engine, &path),
+            (&target, conversations),
+            (&options, joint),
+            place,
+            (&cancel, term),
+            &mut on_event,
+        )
+        .map(|(trained, adapters)| (trained, Some(adapters))),
+        (LearnFrom::States(features), _) => {
+            train(&target, features, &options, place, &cancel, &mut on_event)
+                .map(|trained| (trained, None))
+        }
+        (LearnFrom::Model(_), None) => unreachable!("conversations are for joint training"),
+    };
     bar.finish();
     written.with_context(|| format!("cannot write {}", args.output.display()))?;
     if matches!(result, Err(Error::Cancelled)) {
         term.note("stopped; the same command goes on");
     }
-    let trained = result?;
-    write(args, &trained, (engine.name(), &sha256, &norms), &record)?;
+    let (trained, adapters) = result?;
+    match &adapters {
+        None => write(args, &trained, (engine.name(), &sha256, Some(&norms)), &record)?,
+        Some(adapters) => {
+            let merged = train_joint::write_merged(args, &path, adapters, term)?;
+            // Its norms are the original's, for which these heads are not.
+            write(args, &trained, (&merged.name, &merged.sha256, None), &record)?;
+        }
+    }
     let plot = work.join("loss.svg");
     std::fs::write(&plot, loss_chart(&work.join("log.jsonl"))?.svg())
         .with_context(|| format!("cannot write {}", plot.display()))?;
@@ -162,8 +189,18 @@ pub(super) fn main(args: &low_train::TrainMedusa, term: &Term) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is learnt from.
+enum LearnFrom {
+    /// Hidden states of the model as it is.
+    States(Features),
+    /// Conversations that the model, which changes, sees each time.
+    Model(Vec<Conversation>),
+}
+
 /// What the flags ask for.
 fn options(args: &low_train::TrainMedusa) -> Result<Options> {
+    let alone = !args.joint.joint;
+    let default = if alone { low_train::HeadTargets::Soft } else { low_train::HeadTargets::Hard };
     let options = Options {
         kind: match args.kind {
             low_train::Kind::Medusa => HeadKind::Independent,
@@ -172,14 +209,14 @@ fn options(args: &low_train::TrainMedusa) -> Result<Options> {
         heads: args.heads,
         blocks: args.blocks,
         draft_vocab: args.draft_vocab,
-        targets: match args.targets {
+        targets: match args.targets.unwrap_or(default) {
             low_train::HeadTargets::Hard => Targets::Hard,
             low_train::HeadTargets::Soft => Targets::Soft { top: args.soft_top },
         },
         head_weight: args.head_weight,
         batch: args.batch,
         epochs: args.epochs,
-        lr: args.lr,
+        lr: args.lr.unwrap_or(if alone { 1e-3 } else { 2.5e-4 }),
         warmup: args.warmup,
         decay: args.decay,
         max_norm: args.max_norm,
@@ -293,10 +330,14 @@ fn accuracy_line(trained: &Trained) -> String {
         .map(|head| format!("{:.3}/{:.3} ({:.3})", head.top1, head.top5, head.chained));
     format!(
         "after {} steps: held-out top-1/top-5 (given earlier heads right) {}; the draft vocabulary \
-         covers {:.3}",
+         covers {:.3}{}",
         trained.evaluation.step,
         heads.collect::<Vec<_>>().join(", "),
-        trained.coverage
+        trained.coverage,
+        trained
+            .evaluation
+            .divergence
+            .map_or_else(String::new, |d| format!("; divergence from the original {d:.4} nats"))
     )
 }
 
@@ -304,13 +345,13 @@ fn accuracy_line(trained: &Trained) -> String {
 fn write(
     args: &low_train::TrainMedusa,
     trained: &Trained,
-    (name, sha256, norms): (&str, &str, &str),
+    (name, sha256, norms): (&str, &str, Option<&str>),
     run: &serde_json::Value,
 ) -> Result<()> {
     let mut heads = trained.heads.clone();
     heads.record.base_model = Some(name.to_owned());
     heads.record.base_sha256 = Some(sha256.to_owned());
-    heads.record.base_norms_sha256 = Some(norms.to_owned());
+    heads.record.base_norms_sha256 = norms.map(str::to_owned);
     let mut run = run.clone();
     run["evaluation"] = json!(trained.evaluation);
     run["coverage"] = json!(trained.coverage);

@@ -21,7 +21,7 @@ mod tests;
 
 pub use read::Gguf;
 pub use value::{Array, Value, ValueType};
-pub use write::Writer;
+pub use write::{Body, Writer};
 
 /// First bytes of a file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

@@ -1,15 +1,16 @@
 //! Checkpoints: parameters and moments with the step they belong to, replaced as a whole.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::{self, Write as _},
+    io::{self, BufWriter},
     path::Path,
 };
 
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::{Options, joint::JointOptions};
 use crate::error::{Error, Result};
 
 /// What a checkpoint belongs to.
@@ -23,6 +24,9 @@ pub struct Identity {
     pub made_by: String,
     /// SHA-256 over the initial weights.
     pub initial: String,
+    /// What joint training adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joint: Option<JointOptions>,
 }
 
 /// State of a run after a step.
@@ -88,19 +92,34 @@ impl Checkpoint {
     }
 }
 
+/// Names and values.
+type Fields = BTreeMap<String, String>;
+
 /// Fails naming the first thing in which two runs differ.
 fn same(path: &Path, found: &Identity, wanted: &Identity) -> Result<()> {
     let flat = |identity: &Identity| {
         let value = serde_json::to_value(identity).expect("options are plain data");
-        let serde_json::Value::Object(mut all) = value else { return Vec::new() };
-        if let Some(serde_json::Value::Object(options)) = all.remove("options") {
-            all.extend(options);
+        let serde_json::Value::Object(mut all) = value else { return Fields::new() };
+        for name in ["options", "joint"] {
+            if let Some(serde_json::Value::Object(options)) = all.remove(name) {
+                all.extend(options);
+            }
         }
         all.into_iter().map(|(name, value)| (name, value.to_string())).collect()
     };
-    match flat(found).into_iter().zip(flat(wanted)).find(|(found, wanted)| found != wanted) {
+    // A name that one of them lacks stands for training alone against joint training.
+    let (found, wanted): (Fields, Fields) = (flat(found), flat(wanted));
+    let none = || "nothing".to_owned();
+    // Initial weights follow from options, so those are named first.
+    let names = || found.keys().chain(wanted.keys());
+    let ordered = names().filter(|name| *name != "initial").chain(names());
+    let mut both = ordered.map(|name| {
+        let value = |fields: &Fields| fields.get(name).cloned().unwrap_or_else(none);
+        (name, value(&found), value(&wanted))
+    });
+    match both.find(|(_, found, wanted)| found != wanted) {
         None => Ok(()),
-        Some(((name, found), (_, wanted))) => Err(Error::Invalid {
+        Some((name, found, wanted)) => Err(Error::Invalid {
             message: format!(
                 "{} is of another run: `{name}` was {found}, now it is {wanted}",
                 path.display()
@@ -112,16 +131,31 @@ fn same(path: &Path, found: &Identity, wanted: &Identity) -> Result<()> {
 
 /// Writes a file so that it is there as a whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, &mut |file| {
+        let written = file.write_all(bytes);
+        written.map_err(|source| unwritten(path, source))
+    })
+}
+
+/// The error of a file that cannot be written.
+pub fn unwritten(path: &Path, source: io::Error) -> Error {
+    Error::Io { action: "cannot write", path: path.to_owned(), source }
+}
+
+/// Writes a file piece by piece so that it is there as a whole or not at all.
+pub fn write_with(
+    path: &Path,
+    write: &mut dyn FnMut(&mut dyn io::Write) -> Result<()>,
+) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().map_err(|source| Error::Io { action: "cannot write", path: path.to_owned(), source })
+    let failed = |source| unwritten(path, source);
+    let mut file = BufWriter::new(File::create(&new).map_err(failed)?);
+    write(&mut file)?;
+    let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)
 }
 
 #[cfg(test)]
@@ -131,7 +165,7 @@ mod tests {
     fn identity() -> Identity {
         let text = |text: &str| text.to_owned();
         let options = Options::default();
-        Identity { options, data: text("d"), made_by: text("m"), initial: text("i") }
+        Identity { options, data: text("d"), made_by: text("m"), initial: text("i"), joint: None }
     }
 
     #[test]

@@ -4,17 +4,15 @@ use super::{
     Options,
     accuracy::RANKS,
     batch::Batch,
-    parameters::{BlockPlaces, Layout, Tensors},
+    parameters::{Layout, Tensors},
+    tape::{Buffers, Tape, matrix, product, vector},
 };
 use crate::{
-    backend::{Backend, BackendResult, BufferDesc, Prepared, SharedBackend, Usage, View, Wait},
+    backend::{Prepared, SharedBackend, View, Wait},
     dtype::DType,
     error::Result,
     format::heads::HeadKind,
-    ops::{
-        ADAMW_FIELDS, AdamW, Add, ColumnSums, Copy, Embed, MatMul, RowSquares, Side, SiluAdd,
-        SiluGrad, SoftmaxXent, Then, TopK, Weight,
-    },
+    ops::{ADAMW_FIELDS, AdamW, ColumnSums, RowSquares, Side, SoftmaxXent, Then, TopK, Weight},
     record::{Recorder, Recording},
 };
 
@@ -67,45 +65,12 @@ struct Inputs {
     hyper: [View; 2],
 }
 
-/// Scratch of a step, shared by all heads, one after the other.
-struct Buffers {
-    /// `[B, (K + 1) D]`: state, then embeddings; `[B, D]` for independent heads.
-    x: View,
-    /// `[B, D]` by block: projections, outputs, gradients of outputs.
-    z: Vec<View>,
-    y: Vec<View>,
-    dy: Vec<View>,
-    /// `[B, D]`.
-    dz: View,
-    /// `[B, V']`.
-    logits: View,
-    /// `[V', D]`.
-    projection: View,
-}
-
-fn matrix(
-    backend: &dyn Backend,
-    label: &str,
-    dtype: DType,
-    [rows, cols]: [usize; 2],
-) -> BackendResult<View> {
-    let bytes = (dtype.size() * rows * cols) as u64;
-    let desc = BufferDesc { label: label.into(), bytes, usage: Usage::Scratch };
-    backend.alloc(&desc)?.view(0, dtype, [rows, cols])
-}
-
-fn product(a: (&View, Side), b: (&View, Side), y: &View, then: Then) -> MatMul {
-    let (a, a_side) = (a.0.clone(), a.1);
-    let (b, b_side) = (b.0.clone(), b.1);
-    MatMul { a, b, y: y.clone(), bias: None, a_side, b_side, then }
-}
-
 impl Graph {
     /// Allocates and prepares.
     pub fn new(options: &Options, layout: Layout, frozen: &Frozen) -> Result<Self> {
         let backend = frozen.backend.clone();
         let device = &*backend;
-        let tensors = |label: &str| Tensors::alloc(device, label, &layout);
+        let tensors = |label: &str| Tensors::alloc(device, label, layout.rows);
         let (params, grads) = (tensors("params")?, tensors("grads")?);
         let moments = [tensors("mean")?, tensors("square")?];
         let Options { batch, heads, .. } = *options;
@@ -126,10 +91,17 @@ impl Graph {
         let top = words("top", [heads * batch, RANKS])?;
         let logprobs = floats("logprobs", [heads * batch, RANKS])?;
         let buffers = Buffers::alloc(device, options, frozen)?;
-        let tape = Tape { layout: &layout, params: &params, grads: &grads, buffers: &buffers };
+        let tape = Tape {
+            layout: &layout,
+            params: &params,
+            grads: &grads,
+            buffers: &buffers,
+            then: Then::Store,
+        };
+        let given = (&inputs.states, inputs.ids.as_ref());
 
         let mut rec = Recorder::new();
-        tape.inputs(&mut rec, &inputs, frozen)?;
+        tape.inputs(&mut rec, given, frozen)?;
         for head in 0..heads {
             rec.label(format!("head.{head}"));
             tape.forward(&mut rec, head)?;
@@ -140,7 +112,7 @@ impl Graph {
                 weights: rows(&inputs.weights)?,
                 loss: rows(&loss)?,
             })?;
-            tape.backward(&mut rec, head)?;
+            tape.backward(&mut rec, head, None)?;
         }
         rec.label("optimiser");
         let squares = floats("squares", [layout.rows, 1])?;
@@ -161,7 +133,7 @@ impl Graph {
         let step = device.prepare(&rec.finish())?;
 
         let mut rec = Recorder::new();
-        tape.inputs(&mut rec, &inputs, frozen)?;
+        tape.inputs(&mut rec, given, frozen)?;
         for head in 0..heads {
             rec.label(format!("head.{head}"));
             tape.forward(&mut rec, head)?;
@@ -173,7 +145,6 @@ impl Graph {
         }
         let evaluation = device.prepare(&rec.finish())?;
         let nothing = device.prepare(&Recording::default())?;
-        device.write(&buffers.projection, bytemuck::cast_slice(&frozen.projection))?;
         Ok(Self {
             layout,
             params,
@@ -250,133 +221,6 @@ impl Graph {
         let reads = [self.grads.all().expect("cut by the layout")];
         let ticket = self.backend.submit(&self.nothing, &reads).expect("own work");
         self.backend.finish(ticket, Wait::Park).expect("runs").to_vec(0)
-    }
-}
-
-/// The single row of a matrix as a vector.
-fn vector(matrix: &View) -> BackendResult<View> {
-    matrix.buffer.view(matrix.offset, matrix.dtype, [matrix.shape.elements()])
-}
-
-impl Buffers {
-    fn alloc(device: &dyn Backend, options: &Options, frozen: &Frozen) -> Result<Self> {
-        let (batch, width) = (options.batch, frozen.width);
-        let draft_vocab = frozen.projection.len() / width;
-        let floats = |label: &str, dims| matrix(device, label, DType::F32, dims);
-        let by_block = |label: &str| {
-            let all = (0..options.blocks).map(|_| floats(label, [batch, width]));
-            all.collect::<BackendResult<Vec<_>>>()
-        };
-        let slots = match options.kind {
-            HeadKind::Sequential => options.heads + 1,
-            HeadKind::Independent => 1,
-        };
-        Ok(Self {
-            x: floats("x", [batch, slots * width])?,
-            z: by_block("z")?,
-            y: by_block("y")?,
-            dy: by_block("dy")?,
-            dz: floats("dz", [batch, width])?,
-            logits: floats("logits", [batch, draft_vocab])?,
-            projection: floats("projection", [draft_vocab, width])?,
-        })
-    }
-}
-
-/// Records heads.
-struct Tape<'a> {
-    layout: &'a Layout,
-    params: &'a Tensors,
-    grads: &'a Tensors,
-    buffers: &'a Buffers,
-}
-
-impl Tape<'_> {
-    /// State and embeddings side by side.
-    fn inputs(&self, rec: &mut Recorder, inputs: &Inputs, frozen: &Frozen) -> Result<()> {
-        let (x, width) = (&self.buffers.x, self.layout.width);
-        rec.label("inputs");
-        rec.push(Copy { src: inputs.states.clone(), dst: x.columns(0, &[width])? })?;
-        let Some(ids) = &inputs.ids else { return Ok(()) };
-        let batch = ids.shape.dim(1);
-        for slot in 0..ids.shape.dim(0) {
-            let offset = ids.offset + (4 * slot * batch) as u64;
-            rec.push(Embed {
-                ids: ids.buffer.view(offset, DType::U32, [batch])?,
-                table: frozen.embed.clone(),
-                out: x.columns((slot + 1) * width, &[width])?,
-                scale: frozen.embed_scale,
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Input of a block.
-    fn input(&self, blocks: &[BlockPlaces], block: usize) -> Result<View> {
-        Ok(match block {
-            0 => self.buffers.x.columns(0, &[blocks[0].weight.cols])?,
-            _ => self.buffers.y[block - 1].clone(),
-        })
-    }
-
-    /// Logits of a head.
-    fn forward(&self, rec: &mut Recorder, head: usize) -> Result<()> {
-        use Side::{Plain, Transposed};
-        let (b, blocks) = (self.buffers, &self.layout.heads[head]);
-        for (i, block) in blocks.iter().enumerate() {
-            let x = self.input(blocks, i)?;
-            let weight = self.params.matrix(&block.weight)?;
-            rec.push(MatMul {
-                bias: Some(self.params.vector(&block.bias)?),
-                ..product((&x, Plain), (&weight, Transposed), &b.z[i], Then::Store)
-            })?;
-            match &block.residual {
-                Some(residual) => {
-                    let residual = self.params.matrix(residual)?;
-                    let product =
-                        product((&x, Plain), (&residual, Transposed), &b.y[i], Then::Store);
-                    rec.push(product)?;
-                }
-                None => rec.push(Copy { src: x, dst: b.y[i].clone() })?,
-            }
-            rec.push(SiluAdd { y: b.z[i].clone(), x: b.y[i].clone() })?;
-        }
-        let last = b.y.last().expect("options ask for at least one block");
-        rec.push(product((last, Plain), (&b.projection, Transposed), &b.logits, Then::Store))
-    }
-
-    /// Gradients of a head's parameters, from the loss's gradient in place of the logits.
-    fn backward(&self, rec: &mut Recorder, head: usize) -> Result<()> {
-        use Side::{Plain, Transposed};
-        let (b, blocks) = (self.buffers, &self.layout.heads[head]);
-        let last = b.dy.last().expect("options ask for at least one block");
-        rec.push(product((&b.logits, Plain), (&b.projection, Plain), last, Then::Store))?;
-        for (i, block) in blocks.iter().enumerate().rev() {
-            let (x, dy) = (self.input(blocks, i)?, &b.dy[i]);
-            rec.push(SiluGrad { z: b.z[i].clone(), dy: dy.clone(), dz: b.dz.clone() })?;
-            let to = self.grads.matrix(&block.weight)?;
-            rec.push(product((&b.dz, Transposed), (&x, Plain), &to, Then::Store))?;
-            let out = self.grads.vector(&block.bias)?;
-            rec.push(ColumnSums { x: b.dz.clone(), out, then: Then::Store })?;
-            if let Some(residual) = &block.residual {
-                let to = self.grads.matrix(residual)?;
-                rec.push(product((dy, Transposed), (&x, Plain), &to, Then::Store))?;
-            }
-            // The head's inputs are frozen.
-            if i > 0 {
-                let before = &b.dy[i - 1];
-                let weight = self.params.matrix(&block.weight)?;
-                rec.push(product((&b.dz, Plain), (&weight, Plain), before, Then::Store))?;
-                match &block.residual {
-                    Some(residual) => {
-                        let residual = self.params.matrix(residual)?;
-                        rec.push(product((dy, Plain), (&residual, Plain), before, Then::Add))?;
-                    }
-                    None => rec.push(Add { x: dy.clone(), y: before.clone() })?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -11,9 +11,12 @@ mod batch;
 mod checkpoint;
 pub mod features;
 mod graph;
+pub mod joint;
 mod parameters;
+mod progress;
 mod run;
 mod schedule;
+mod tape;
 mod teacher;
 #[cfg(test)]
 mod tests;

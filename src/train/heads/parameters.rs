@@ -13,7 +13,7 @@ use crate::{
 /// Columns in which the optimiser sees a buffer.
 pub const COLUMNS: usize = 1024;
 /// Tensors begin at multiples of this many f32: 256 bytes, the strictest binding offset.
-const ALIGN: usize = 64;
+pub const ALIGN: usize = 64;
 
 /// Place of a tensor, in f32 from the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl Layout {
     }
 }
 
-/// One buffer cut by a [`Layout`].
+/// One buffer cut by a layout.
 #[derive(Clone, Debug)]
 pub struct Tensors {
     buffer: Buffer,
@@ -205,10 +205,11 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    pub fn alloc(backend: &dyn Backend, label: &str, layout: &Layout) -> BackendResult<Self> {
-        let bytes = 4 * layout.elements() as u64;
+    /// Allocates `rows` rows of [`COLUMNS`].
+    pub fn alloc(backend: &dyn Backend, label: &str, rows: usize) -> BackendResult<Self> {
+        let bytes = (4 * rows * COLUMNS) as u64;
         let desc = BufferDesc { label: label.into(), bytes, usage: Usage::Scratch };
-        Ok(Self { buffer: backend.alloc(&desc)?, rows: layout.rows })
+        Ok(Self { buffer: backend.alloc(&desc)?, rows })
     }
 
     /// View of a matrix.

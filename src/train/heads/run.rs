@@ -1,11 +1,9 @@
 //! A training run: steps, evaluations, checkpoints.
 
 use std::{
-    fs::OpenOptions,
-    io::Write as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -20,6 +18,7 @@ use super::{
     features::Features,
     graph::{Frozen, Graph, StepResult, Teacher},
     parameters::Layout,
+    progress::{Log, Progress, unweighted},
     schedule::Schedule,
     teacher::SoftTargets,
     vocabulary::DraftVocab,
@@ -34,7 +33,7 @@ use crate::{
 /// Rows of the teacher's passes.
 const TEACHER_ROWS: usize = 512;
 /// Steps that an entry of the log, and the losses shown, are the mean of.
-const LOG_EVERY: u64 = 10;
+pub const LOG_EVERY: u64 = 10;
 /// Decay rates of the optimiser's moments, and what keeps its division finite.
 const BETAS: (f64, f64, f32) = (0.9, 0.98, 1e-8);
 
@@ -61,6 +60,9 @@ pub struct Evaluation {
     pub step: u64,
     /// By head.
     pub heads: Vec<HeadAccuracy>,
+    /// Mean divergence from the original model in nats, in joint training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f64>,
 }
 
 /// Heads at some point of a run.
@@ -86,6 +88,8 @@ pub enum Event<'a> {
         steps: u64,
         /// Mean loss of each head over the last steps, without its weight.
         losses: &'a [f64],
+        /// Mean divergence from the original model over them, in joint training.
+        divergence: Option<f64>,
         /// Positions a second in this run.
         positions_per_second: f64,
         /// Until the end at this rate.
@@ -195,6 +199,7 @@ impl<'a> Run<'a> {
             options: options.clone(),
             data: features.digest().into(),
             made_by: target.made_by.clone(),
+            joint: None,
             initial: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         Ok(Self {
@@ -207,7 +212,7 @@ impl<'a> Run<'a> {
             embed_scale,
             initial,
             identity,
-            log: Log { path: work.join("log.jsonl") },
+            log: Log::of(work),
             checkpoint: work.join("checkpoint.safetensors"),
             training,
             held_out,
@@ -233,7 +238,7 @@ impl<'a> Run<'a> {
         self.graph.set_values(&start.values)?;
         self.log.keep_until(start.step)?;
         let schedule = self.schedule();
-        let mut progress = Progress::new(self.options, start.step, schedule.steps);
+        let mut progress = Progress::new(self.options.heads, start.step, schedule.steps);
         let mut last = self.evaluate(start.step)?;
         if start.step == 0 {
             self.log.add(&json!({ "evaluation": last.evaluation }))?;
@@ -254,9 +259,12 @@ impl<'a> Run<'a> {
             let rows = &epoch.1[first..epoch.1.len().min(first + self.options.batch)];
             let batch = self.source().batch(rows, false);
             let rate = schedule.rate(step);
-            let result = self.graph.step(&batch, self.hyper(step, rate))?;
+            let result = self.graph.step(&batch, hyper(self.options, step, rate))?;
             self.check(&result, (step, number, index))?;
-            progress.add(&result, &batch.exists, rows.len());
+            let size = self.options.batch;
+            let weights = (1.0 / size as f64, self.options.head_weight.into());
+            progress
+                .add(unweighted(&result.losses, |at| batch.exists[at], size, weights), rows.len());
             if step % LOG_EVERY == 0 || step == schedule.steps {
                 let losses = progress.losses();
                 self.log.add(&json!({
@@ -268,6 +276,7 @@ impl<'a> Run<'a> {
                     step,
                     steps: schedule.steps,
                     losses: &losses,
+                    divergence: None,
                     positions_per_second: progress.rate(),
                     left: progress.left(step),
                 });
@@ -299,16 +308,6 @@ impl<'a> Run<'a> {
         let steps = self.steps_per_epoch() * self.options.epochs as u64;
         let warmup = (steps as f64 * f64::from(self.options.warmup)) as u64;
         Schedule { peak: self.options.lr, warmup, steps }
-    }
-
-    /// Settings of the optimiser for matrices and for biases, which do not decay.
-    fn hyper(&self, step: u64, rate: f32) -> [[f32; 8]; 2] {
-        let (b1, b2, eps) = BETAS;
-        let correction = |b: f64| (1.0 / (1.0 - b.powf(step as f64))) as f32;
-        let most = if self.options.max_norm > 0.0 { self.options.max_norm } else { f32::INFINITY };
-        [self.options.decay, 0.0].map(|decay| {
-            [rate, b1 as f32, b2 as f32, eps, decay, correction(b1), correction(b2), most]
-        })
     }
 
     /// Fails if a step gave no numbers.
@@ -354,7 +353,7 @@ impl<'a> Run<'a> {
                 counts.add(&ranks);
             }
         }
-        let evaluation = Evaluation { step, heads: counts.shares() };
+        let evaluation = Evaluation { step, heads: counts.shares(), divergence: None };
         let accuracy = evaluation.heads.iter().map(|head| head.given.clone()).collect();
         let record = HeadRecord { accuracy, ..HeadRecord::default() };
         let [values, ..] = self.graph.values()?;
@@ -364,103 +363,20 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Settings of the optimiser for matrices and for biases, which do not decay.
+pub fn hyper(options: &Options, step: u64, rate: f32) -> [[f32; 8]; 2] {
+    let (b1, b2, eps) = BETAS;
+    let correction = |b: f64| (1.0 / (1.0 - b.powf(step as f64))) as f32;
+    let most = if options.max_norm > 0.0 { options.max_norm } else { f32::INFINITY };
+    [options.decay, 0.0]
+        .map(|decay| [rate, b1 as f32, b2 as f32, eps, decay, correction(b1), correction(b2), most])
+}
+
 /// Factor that gives embeddings elements of about size 1, as the hidden state has.
-fn embed_scale(rows: &[f32], width: usize) -> f32 {
+pub fn embed_scale(rows: &[f32], width: usize) -> f32 {
     let norms = rows
         .chunks_exact(width)
         .map(|row| row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt());
     let mean = norms.sum::<f64>() / (rows.len() / width).max(1) as f64;
     if mean > 0.0 { ((width as f64).sqrt() / mean) as f32 } else { 1.0 }
-}
-
-/// Losses since the last entry, and speed.
-struct Progress {
-    head_weight: f64,
-    batch: usize,
-    sums: Vec<(f64, u64)>,
-    start: Instant,
-    first: u64,
-    steps: u64,
-    positions: usize,
-}
-
-impl Progress {
-    fn new(options: &Options, first: u64, steps: u64) -> Self {
-        Self {
-            head_weight: options.head_weight.into(),
-            batch: options.batch,
-            sums: vec![(0.0, 0); options.heads],
-            start: Instant::now(),
-            first,
-            steps,
-            positions: 0,
-        }
-    }
-
-    fn add(&mut self, result: &StepResult, exists: &[bool], positions: usize) {
-        self.positions += positions;
-        let heads = result.losses.chunks(self.batch).zip(exists.chunks(self.batch));
-        for ((sum, count), (losses, exists)) in self.sums.iter_mut().zip(heads) {
-            *sum += losses.iter().copied().map(f64::from).sum::<f64>();
-            *count += exists.iter().filter(|exists| **exists).count() as u64;
-        }
-    }
-
-    /// Mean losses without the heads' weights; begins anew.
-    fn losses(&mut self) -> Vec<f64> {
-        let mut weight = 1.0 / self.batch as f64;
-        let mut losses = Vec::with_capacity(self.sums.len());
-        for (sum, count) in &mut self.sums {
-            losses.push(*sum / weight.max(f64::MIN_POSITIVE) / (*count).max(1) as f64);
-            weight *= self.head_weight;
-            (*sum, *count) = (0.0, 0);
-        }
-        losses
-    }
-
-    fn rate(&self) -> f64 {
-        self.positions as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
-    }
-
-    fn left(&self, step: u64) -> Duration {
-        let each = self.start.elapsed().as_secs_f64() / (step - self.first).max(1) as f64;
-        Duration::from_secs_f64((each * (self.steps - step) as f64).min(1e9))
-    }
-}
-
-/// The log of a run: one JSON object a line.
-struct Log {
-    path: PathBuf,
-}
-
-impl Log {
-    /// Drops lines of steps after `step`, which will be done again.
-    fn keep_until(&self, step: u64) -> Result<()> {
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) if step > 0 => text,
-            Ok(_) => String::new(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(self.error("cannot read", source)),
-        };
-        let of = |line: &&str| {
-            let value: serde_json::Value = serde_json::from_str(line).ok()?;
-            let entry = value.get("evaluation").unwrap_or(&value);
-            entry.get("step")?.as_u64()
-        };
-        let kept = text.lines().filter(|line| of(line).is_some_and(|at| at <= step));
-        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
-        super::checkpoint::write_whole(&self.path, kept.as_bytes())
-    }
-
-    fn add(&self, entry: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_string(entry).expect("numbers and names");
-        line.push('\n');
-        let file = OpenOptions::new().append(true).create(true).open(&self.path);
-        let mut file = file.map_err(|source| self.error("cannot open", source))?;
-        file.write_all(line.as_bytes()).map_err(|source| self.error("cannot write", source))
-    }
-
-    fn error(&self, action: &'static str, source: std::io::Error) -> Error {
-        Error::Io { action, path: self.path.clone(), source }
-    }
 }
