@@ -163,7 +163,9 @@ fn a_model_trained_with_its_heads_becomes_a_file_that_runs_with_them() {
     let merged = sandbox.path().join("merged.gguf");
     let merged_text = merged.to_string_lossy().into_owned();
     let more = ["--joint", "--merged", &merged_text, "--merged-format", "q8_0", "--window", "64"];
-    let more = [&more[..], &["--rank", "4", "--adapt", "q,v,down", "--epochs", "2"]].concat();
+    let more =
+        [&more[..], &["--rank", "4", "--alpha", "4", "--adapt", "q,v,down", "--epochs", "2"]]
+            .concat();
     let run = sandbox.run(words(&model, &data, &out, &more));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("MiB beside the model"), "{}", run.stderr);
