@@ -10,6 +10,7 @@ use coppice::sample::SamplerParams;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    history::ChatId,
     layout::{Layouts, View},
     problem::Problem,
     worker::Drafting,
@@ -138,6 +139,8 @@ pub struct Settings {
     pub presets: Vec<Preset>,
     /// System prompt of new chats.
     pub system: String,
+    /// The conversation on screen.
+    pub chat: Option<ChatId>,
     /// Size of the window in points.
     pub window: Option<[f32; 2]>,
 }
@@ -160,6 +163,7 @@ impl Default for Settings {
             sampling: Sampling::default(),
             presets: Vec::new(),
             system: "You are a helpful assistant.".into(),
+            chat: None,
             window: None,
         }
     }

@@ -268,8 +268,8 @@ pub struct State {
     pub model: ModelState,
     /// A download.
     pub pull: Option<Pulling>,
-    /// What models need, by path.
-    pub needs: BTreeMap<PathBuf, Result<MemoryNeed, Problem>>,
+    /// What models need, by path; absent while they are read.
+    pub needs: BTreeMap<PathBuf, Option<Result<MemoryNeed, Problem>>>,
     /// All conversations, newest first.
     pub chats: Vec<Chat>,
     /// The search.

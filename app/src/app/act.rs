@@ -63,6 +63,7 @@ impl App {
             Action::LoadModel(path) => self.load(path),
             Action::Estimate(path) => {
                 if !self.state.needs.contains_key(&path) {
+                    self.state.needs.insert(path.clone(), None);
                     let request = self.load_request(path);
                     self.worker.estimate(request);
                 }
@@ -316,10 +317,11 @@ impl App {
                 self.show(*conversation, message);
                 self.state.writing = writing;
             }
-            None => {
+            None if self.history.is_some() => {
                 self.state.opening = Some((id, message));
                 self.history_ask(Asked::Open(id));
             }
+            None => {}
         }
     }
 

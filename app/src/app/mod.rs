@@ -143,6 +143,9 @@ impl App {
         if start.demo {
             self.act(ctx, Action::Run(crate::command::Command::PlayDemo));
         }
+        if let Some(chat) = self.state.settings.chat.filter(|_| !start.demo) {
+            self.act(ctx, Action::OpenChat(chat, None));
+        }
         let known = start.model.clone().or_else(|| self.state.settings.model.clone());
         let known = known.filter(|path| start.model.is_some() || path.exists());
         match known {
@@ -196,6 +199,11 @@ impl App {
         let rect = ctx.input(|input| input.viewport().inner_rect);
         if let Some(rect) = rect.filter(|rect| rect.is_positive()) {
             self.state.settings.window = Some([rect.width(), rect.height()]);
+        }
+        let conversation = &self.state.conversation;
+        if self.state.opening.is_none() {
+            let said = !conversation.is_empty();
+            self.state.settings.chat = said.then_some(conversation.chat.id);
         }
         // While something is dragged, settings change with every frame.
         if !ctx.input(|input| input.pointer.any_down())

@@ -88,7 +88,7 @@ impl App {
             }
             News::Pulled { model, done } => self.pulled(ctx, &model, done),
             News::Estimated { model, need } => {
-                self.state.needs.insert(model, need);
+                self.state.needs.insert(model, Some(need));
             }
             News::Devices(list) => {
                 self.state.devices.listing = false;
@@ -151,6 +151,9 @@ impl App {
                     self.state.opening = None;
                     self.show(*conversation, message);
                 }
+            }
+            HistoryNews::Gone(id) => {
+                self.state.opening = self.state.opening.filter(|(wanted, _)| *wanted != id);
             }
             HistoryNews::Found { query, hits } => {
                 self.state.search.answered = query;

@@ -51,6 +51,8 @@ pub enum HistoryNews {
     Listed(Vec<Chat>),
     /// A conversation.
     Opened(Box<Conversation>),
+    /// There is no such conversation.
+    Gone(ChatId),
     /// What a search found.
     Found {
         /// The query.
@@ -221,7 +223,11 @@ impl Thread {
                 hits.map(|hits| HistoryNews::Found { query, hits })
             }
             Asked::Open(id) => {
-                self.open(id).map(|chat| HistoryNews::Opened(Box::new(chat))).map_err(failed)
+                let chat = self.open(id).map_err(failed);
+                chat.map(|chat| match chat {
+                    Some(chat) => HistoryNews::Opened(Box::new(chat)),
+                    None => HistoryNews::Gone(id),
+                })
             }
             Asked::Export(chat, format, to) => {
                 let text = self.export(chat, format).map_err(failed);
@@ -237,11 +243,9 @@ impl Thread {
         self.tell(news.unwrap_or_else(HistoryNews::Failed));
     }
 
-    fn open(&self, id: ChatId) -> Result<Conversation, StoreError> {
-        let chat = self.store.chat(id)?.ok_or_else(|| StoreError::Damaged {
-            what: format!("there is no conversation {}", id.0),
-        })?;
-        Ok(Conversation::new(chat, self.store.messages(id)?))
+    fn open(&self, id: ChatId) -> Result<Option<Conversation>, StoreError> {
+        let Some(chat) = self.store.chat(id)? else { return Ok(None) };
+        Ok(Some(Conversation::new(chat, self.store.messages(id)?)))
     }
 
     fn export(&self, only: Option<ChatId>, format: ExportFormat) -> Result<String, StoreError> {

@@ -27,6 +27,7 @@ pub fn window_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let palette = tokens::palette(ui);
     let bar = Frame::new().fill(palette.surface).inner_margin(Margin::symmetric(8, 4));
     let width = ui.available_width();
+    let covered = cx.state.palette.open || cx.state.settings_open || cx.state.shortcuts_open;
     Panel::top("menu").frame(bar).show(ui, |ui| menu::menu_ui(ui, cx));
     Panel::bottom("status").frame(bar).show(ui, |ui| status::status_ui(ui, cx));
     let side = Frame::new().fill(palette.surface).inner_margin(Margin::same(8));
@@ -55,7 +56,7 @@ pub fn window_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     // Whatever was on top had its chance to take Escape for itself.
     let escape =
         |input: &mut egui::InputState| input.consume_key(egui::Modifiers::NONE, egui::Key::Escape);
-    if cx.state.writing.is_some() && ui.input_mut(escape) {
+    if cx.state.writing.is_some() && !covered && ui.input_mut(escape) {
         cx.ask(Action::Run(crate::command::Command::StopAnswer));
     }
 }

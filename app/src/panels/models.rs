@@ -150,7 +150,7 @@ fn model_row_ui(ui: &mut Ui, cx: &mut Cx<'_>, path: &Path) {
     if !cx.state.needs.contains_key(path) {
         cx.ask(Action::Estimate(path.into()));
     }
-    let need = cx.state.needs.get(path).cloned();
+    let need = cx.state.needs.get(path).cloned().flatten();
     let name = name_of(path);
     let button = ui.selectable_label(current, &name).on_hover_text(path.display().to_string());
     if button.clicked() && !current {

@@ -9,6 +9,8 @@ use crate::{
 
 /// Space above the bottom that notices keep.
 const ABOVE: f32 = 44.0;
+/// Room for figures and buttons on the right.
+const FIGURES: f32 = 380.0;
 
 pub(super) fn status_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     ui.horizontal(|ui| {
@@ -17,7 +19,12 @@ pub(super) fn status_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
             ui.add(egui::Spinner::new().size(12.0));
         }
         // The one node that speaks by itself: what begins and ends, never single tokens.
-        let status = ui.label(RichText::new(&cx.state.status).size(tokens::SMALL));
+        let text = RichText::new(&cx.state.status).size(tokens::SMALL);
+        let status = ui.scope(|ui| {
+            ui.set_max_width((ui.available_width() - FIGURES).max(60.0));
+            ui.add(egui::Label::new(text).truncate())
+        });
+        let status = status.inner;
         ui.ctx().accesskit_node_builder(status.id, |node| {
             node.set_role(accesskit::Role::Status);
             node.set_live(accesskit::Live::Polite);

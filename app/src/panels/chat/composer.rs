@@ -18,20 +18,21 @@ const BYTES_A_TOKEN: usize = 4;
 
 pub(super) fn composer_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let palette = tokens::palette(ui);
-    let side = (super::column(ui) - 14.0).max(0.0) as i8;
-    Frame::new()
+    let frame = Frame::new()
         .fill(palette.surface)
         .stroke(egui::Stroke::new(1.0, palette.outline))
         .corner_radius(tokens::RADIUS)
-        .inner_margin(Margin::same(8))
-        .outer_margin(Margin { left: side, right: side, ..Margin::ZERO })
-        .show(ui, |ui| {
+        .inner_margin(Margin::same(8));
+    super::column_ui(ui, |ui| {
+        frame.show(ui, |ui| {
             field_ui(ui, cx);
-            ui.horizontal(|ui| {
-                hint_ui(ui, cx);
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| button_ui(ui, cx));
+            // The button first: what it leaves is the hint's.
+            ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
+                button_ui(ui, cx);
+                ui.with_layout(Layout::left_to_right(Align::Center), |ui| hint_ui(ui, cx));
             });
         });
+    });
     count(cx);
 }
 

@@ -24,6 +24,8 @@ const GUESS: f32 = 120.0;
 const MEASURED: usize = 12;
 /// Kept around what is in sight, so that scrolling shows no gaps.
 const MARGIN: f32 = 200.0;
+/// Taller than any message.
+const TALL: f32 = 1e6;
 
 /// What drawing remembers between frames.
 #[derive(Debug, Default)]
@@ -31,11 +33,13 @@ pub struct ChatView {
     cache: Cache,
     /// Height of each message, with the width and length of text it was measured at.
     heights: HashMap<MessageId, (f32, u32, usize)>,
+    /// Whether those are heights of tokens.
+    tokens: bool,
 }
 
 /// Draws the conversation.
 pub fn chat_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
-    let frame = Frame::new().inner_margin(Margin::symmetric(14, 10));
+    let frame = Frame::new().inner_margin(Margin::symmetric(0, 10));
     Panel::bottom("composer")
         .frame(frame)
         .show_separator_line(false)
@@ -50,6 +54,12 @@ pub fn chat_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     }
 }
 
+/// Draws within a column that reads well.
+fn column_ui<R>(ui: &mut Ui, add: impl FnOnce(&mut Ui) -> R) -> R {
+    let rect = ui.available_rect_before_wrap().shrink2(egui::vec2(column(ui), 0.0));
+    ui.scope_builder(UiBuilder::new().max_rect(rect), add).inner
+}
+
 /// Left and right margin that keep lines readable in a wide window.
 fn column(ui: &Ui) -> f32 {
     ((ui.available_width() - tokens::READING_WIDTH) / 2.0).max(14.0)
@@ -57,6 +67,9 @@ fn column(ui: &Ui) -> f32 {
 
 fn messages_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let mut view = std::mem::take(&mut cx.state.chat_view);
+    if std::mem::replace(&mut view.tokens, cx.state.settings.tokens) != cx.state.settings.tokens {
+        view.heights.clear();
+    }
     let path = cx.state.conversation.path();
     let scroll_to = cx.state.scroll_to.take();
     let side = column(ui);
@@ -66,7 +79,7 @@ fn messages_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
         .stick_to_bottom(true)
         .show_viewport(ui, |ui, viewport| {
             let width = ui.available_width();
-            let top = ui.cursor().top();
+            let top = ui.max_rect().top();
             let mut measured = 0;
             let mut y = tokens::GAP;
             for (n, id) in path.iter().enumerate() {
@@ -86,8 +99,8 @@ fn messages_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
                 let height = if drawn {
                     measured += usize::from(!seen);
                     let at = Rect::from_min_size(
-                        egui::pos2(ui.min_rect().left() + side, top + y),
-                        egui::vec2((width - 2.0 * side).max(80.0), f32::INFINITY),
+                        egui::pos2(ui.max_rect().left() + side, top + y),
+                        egui::vec2((width - 2.0 * side).max(80.0), TALL),
                     );
                     let builder = UiBuilder::new().id_salt(*id).max_rect(at);
                     let shown = ui.scope_builder(builder, |ui| {
@@ -108,8 +121,8 @@ fn messages_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
                 y += height + tokens::GAP;
             }
             let at = Rect::from_min_size(
-                egui::pos2(ui.min_rect().left() + side, top + y),
-                egui::vec2((width - 2.0 * side).max(80.0), f32::INFINITY),
+                egui::pos2(ui.max_rect().left() + side, top + y),
+                egui::vec2((width - 2.0 * side).max(80.0), TALL),
             );
             let foot = ui.scope_builder(UiBuilder::new().id_salt("foot").max_rect(at), |ui| {
                 foot_ui(ui, cx);

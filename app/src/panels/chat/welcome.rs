@@ -19,20 +19,12 @@ const QUESTIONS: [&str; 3] = [
 pub(super) fn welcome_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let palette = tokens::palette(ui);
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        let side = super::column(ui);
-        let space = ((ui.available_height() - 260.0) / 2.0).max(12.0);
-        ui.add_space(space);
-        egui::Frame::new().inner_margin(egui::Margin::symmetric(side as i8, 0)).show(ui, |ui| {
-            ui.set_width(ui.available_width());
+        ui.add_space(((ui.available_height() - 260.0) / 2.0).max(12.0));
+        super::column_ui(ui, |ui| {
             ui.vertical_centered(|ui| {
                 ui.label(RichText::new("Coppice").size(28.0).color(palette.text));
-                ui.add(
-                    Label::new(
-                        RichText::new("Local answers, and the trees they grow on")
-                            .color(palette.weak),
-                    )
-                    .wrap(),
-                );
+                let motto = RichText::new("Local answers, and the trees they grow on");
+                ui.add(Label::new(motto.color(palette.weak)).wrap());
                 ui.add_space(14.0);
                 way_ui(ui, cx);
             });
