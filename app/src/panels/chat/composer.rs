@@ -40,7 +40,7 @@ fn field_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let id = Id::unique("composer-text");
     let focused = ui.memory(|memory| memory.has_focus(id));
     // An input method takes Enter for itself before it gets here.
-    let send = focused && ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
+    let send = focused && ui.input_mut(take_enter);
     let newline = KeyboardShortcut::new(Modifiers::SHIFT, Key::Enter);
     let text = &mut cx.state.composer.text;
     let height = (ui.ctx().content_rect().height() * 0.3).max(60.0);
@@ -65,6 +65,18 @@ fn field_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
         let text = cx.state.composer.text.clone();
         cx.ask(Action::Send(text));
     }
+}
+
+/// Whether Enter was pressed on its own; unlike egui's own matching, with Shift it is another key.
+fn take_enter(input: &mut egui::InputState) -> bool {
+    let before = input.events.len();
+    input.events.retain(|event| {
+        !matches!(
+            event,
+            egui::Event::Key { key: Key::Enter, pressed: true, modifiers, .. } if modifiers.is_none()
+        )
+    });
+    input.events.len() < before
 }
 
 fn hint_ui(ui: &mut Ui, cx: &Cx<'_>) {
