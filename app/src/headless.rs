@@ -125,14 +125,14 @@ impl Offscreen {
     }
 
     fn textures(&mut self, delta: &egui::TexturesDelta) {
-        for (id, images) in &delta.set {
+        let mut set: Vec<_> = delta.set.iter().collect();
+        set.sort_by_key(|(id, _)| **id);
+        for (id, images) in set {
             for image in images {
                 self.renderer.update_texture(&self.device, &self.queue, *id, image);
             }
         }
-        for id in &delta.free {
-            self.renderer.free_texture(id);
-        }
+        delta.free.iter().for_each(|id| self.renderer.free_texture(id));
     }
 
     fn draw(

@@ -173,3 +173,25 @@ fn line(file: &mut impl std::io::Write, kind: Kind, body: &impl Serialize) -> st
     serde_json::to_writer(&mut *file, &Line { kind, body })?;
     file.write_all(b"\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_belong_to_their_message() {
+        let mut log = TraceLog::default();
+        let recorded = crate::demo::trace();
+        let header = recorded.header.expect("traces have one");
+        let (first, second) = (MessageId(1), MessageId(2));
+        log.begin(first, header.clone(), vec![1]);
+        recorded.rounds[..3].iter().for_each(|round| log.push(round.clone()));
+        log.begin(second, header, vec![1, 2]);
+        recorded.rounds[3..5].iter().for_each(|round| log.push(round.clone()));
+        assert_eq!((log.rounds_of(first), log.rounds_of(second)), (Some(0..3), Some(3..5)));
+        assert_eq!(log.rounds_of(MessageId(3)), None);
+        assert_eq!((log.answer_of(2), log.answer_of(3)), (Some(0), Some(1)));
+        assert_eq!((log.rounds[2].answer, log.rounds[3].answer), (0, 1));
+        assert_eq!(log.stats.rounds, 5);
+    }
+}

@@ -53,12 +53,32 @@ pub fn window_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     settings::settings_ui(ui, cx);
     settings::shortcuts_ui(ui, cx);
     crate::palette::palette_ui(ui, cx);
+    drop_ui(ui);
     // Whatever was on top had its chance to take Escape for itself.
     let escape =
         |input: &mut egui::InputState| input.consume_key(egui::Modifiers::NONE, egui::Key::Escape);
     if cx.state.writing.is_some() && !covered && ui.input_mut(escape) {
         cx.ask(Action::Run(crate::command::Command::StopAnswer));
     }
+}
+
+/// While files are held over the window: what dropping them does.
+fn drop_ui(ui: &Ui) {
+    if ui.input(|input| input.raw.hovered_files.is_empty()) {
+        return;
+    }
+    let palette = tokens::palette(ui);
+    let layer = egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop-here"));
+    let painter = ui.ctx().layer_painter(layer);
+    let rect = ui.ctx().content_rect();
+    painter.rect_filled(rect, 0.0, palette.background.gamma_multiply(0.85));
+    painter.text(
+        rect.center(),
+        egui::Align2::CENTER_CENTER,
+        "Drop to load a model (GGUF) or open a trace (JSONL)",
+        egui::FontId::proportional(20.0),
+        palette.text,
+    );
 }
 
 fn tiles_ui(ui: &mut Ui, cx: &mut Cx<'_>) {

@@ -80,10 +80,9 @@ fn head_ui(ui: &mut Ui, cx: &Cx<'_>, message: &Message) {
 
 fn content_ui(ui: &mut Ui, cx: &mut Cx<'_>, cache: &mut Cache, message: &Message) {
     let palette = tokens::palette(ui);
-    if message.role == Role::Assistant && cx.state.settings.tokens {
-        if tokens_view::tokens_ui(ui, cx, message) {
-            return;
-        }
+    let tokens = message.role == Role::Assistant && cx.state.settings.tokens;
+    if tokens && tokens_view::tokens_ui(ui, cx, message) {
+        return;
     }
     match message.role {
         // What a person typed is shown as typed.

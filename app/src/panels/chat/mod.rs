@@ -142,10 +142,9 @@ fn foot_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let conversation = &cx.state.conversation;
     let last = conversation.chat.head.and_then(|head| conversation.get(head));
     let unanswered = last.is_some_and(|last| last.role == Role::User);
-    if unanswered && cx.state.writing.is_none() && cx.state.model.ready().is_some() {
-        if ui.button("Answer this").clicked() {
-            cx.ask(Action::Run(Command::Regenerate));
-        }
+    let idle = cx.state.writing.is_none() && cx.state.model.ready().is_some();
+    if unanswered && idle && ui.button("Answer this").clicked() {
+        cx.ask(Action::Run(Command::Regenerate));
     }
 }
 
