@@ -74,11 +74,12 @@ pub fn screenshot(
             .collect(),
             ..RawInput::default()
         };
-        let output = ctx.run_ui(input, |ui| {
+        let mut output = ctx.run_ui(input, |ui| {
             app.logic(ui.ctx());
             app.ui(ui);
         });
         offscreen.textures(&output.textures_delta);
+        output.textures_delta.clear();
         shapes = Some((output.shapes, output.pixels_per_point));
         settled = if done(app) { settled + 1 } else { 0 };
         if started.elapsed() > limit {

@@ -5,8 +5,8 @@
 //! chosen where it is painted.
 
 use egui::{
-    Color32, Context, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, Style, TextStyle,
-    Theme, Visuals,
+    Color32, Context, CornerRadius, FontDefinitions, FontFamily, FontId, Margin, Shadow, Stroke,
+    Style, TextStyle, Theme, Visuals,
 };
 
 /// Corner radius of cards and bubbles.
@@ -125,7 +125,7 @@ pub const LIGHT: Palette = Palette {
     selection: rgb(0xb9_d4_fb),
     danger: rgb(0xbd_25_1c),
     warning: rgb(0x8a_5a_00),
-    accepted: rgb(0x1a_7f_37),
+    accepted: rgb(0x18_78_33),
     rejected: rgb(0xbd_25_1c),
     corrected: rgb(0xb3_55_0a),
     bonus: rgb(0x1f_62_d0),
@@ -150,8 +150,12 @@ pub fn palette(ui: &egui::Ui) -> Palette {
     if ui.visuals().dark_mode { DARK } else { LIGHT }
 }
 
-/// Gives the context our styles for both themes.
+/// Gives the context our fonts, and our styles for both themes.
 pub fn install(ctx: &Context) {
+    let mut fonts = FontDefinitions::default();
+    // Arrows and shapes, which the proportional font lacks, whatever fonts the system has.
+    fonts.families.entry(FontFamily::Proportional).or_default().push("Hack".into());
+    ctx.set_fonts(fonts);
     for (theme, palette) in [(Theme::Dark, DARK), (Theme::Light, LIGHT)] {
         ctx.style_mut_of(theme, |style| apply(style, theme, &palette));
     }

@@ -342,7 +342,7 @@ mod tests {
         let text = "# Title\nSome **bold _both_** and `code`, [a link](https://x.org).\n\n\
             1. one\n2. two\n   - [x] done\n   - [ ] open\n\n> quoted\n\n```rust\nfn main() {}\n```\n\n\
             | a | b |\n|---|--:|\n| 1 | ~~2~~ |\n\n---\n<b>raw</b>";
-        insta::assert_snapshot!(outline(&parse(text), 0), @r"
+        insta::assert_snapshot!(outline(&parse(text), 0), @r#"
         h1 Title
         p Some **bold **_**both**_ and `code`, [a link](https://x.org).
         list Some(1)
@@ -363,7 +363,7 @@ mod tests {
         | 1 | ~2~
         rule
         p <b>raw</b>
-        ");
+        "#);
     }
 
     #[test]

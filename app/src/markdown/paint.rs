@@ -154,8 +154,8 @@ fn list_ui(
     for (n, (task, blocks)) in items.iter().enumerate() {
         ui.horizontal_top(|ui| {
             let mark = match (task, first) {
-                (Some(true), _) => "☑".to_owned(),
-                (Some(false), _) => "☐".to_owned(),
+                (Some(true), _) => "■".to_owned(),
+                (Some(false), _) => "□".to_owned(),
                 (None, Some(first)) => format!("{}.", first.saturating_add(n as u64)),
                 (None, None) => "•".to_owned(),
             };

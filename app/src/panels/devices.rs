@@ -213,9 +213,9 @@ fn rows_ui(ui: &mut Ui, devices: &mut Devices) {
                         Verdict::Failed | Verdict::Lost => palette.danger,
                     };
                     let mark = match row.verdict {
-                        Verdict::Passed => "✔",
+                        Verdict::Passed => "●",
                         Verdict::Unsupported => "–",
-                        Verdict::Failed | Verdict::Lost => "✖",
+                        Verdict::Failed | Verdict::Lost => "×",
                     };
                     let verdict = format!("{mark} {}", row.verdict.name());
                     let cells = [

@@ -169,7 +169,7 @@ pub fn problem_ui<R>(ui: &mut Ui, problem: &Problem, buttons: impl FnOnce(&mut U
         .show(ui, |ui| {
             ui.set_width(ui.available_width());
             ui.horizontal_top(|ui| {
-                ui.label(RichText::new("⚠").color(palette.danger));
+                ui.label(RichText::new("▲").color(palette.danger));
                 ui.vertical(|ui| {
                     ui.add(
                         egui::Label::new(RichText::new(&problem.what).color(palette.danger)).wrap(),

@@ -30,7 +30,7 @@ pub(super) fn short_text(state: &State) -> String {
         (_, ModelState::Absent) => "Choose a model".into(),
         (_, ModelState::Loading { path, .. }) => format!("Loading {}", name_of(path)),
         (_, ModelState::Ready(info)) => info.name.clone(),
-        (_, ModelState::Failed { path, .. }) => format!("⚠ {}", name_of(path)),
+        (_, ModelState::Failed { path, .. }) => format!("▲ {}", name_of(path)),
     }
 }
 
@@ -180,7 +180,7 @@ fn need_ui(ui: &mut Ui, need: Option<&Result<MemoryNeed, Problem>>) {
             );
             ui.add(Label::new(small(text).color(palette.weak)).wrap());
             if let Some(free) = need.free_bytes.filter(|_| !need.fits()) {
-                let text = format!("⚠ only {} free: choose a shorter context", bytes(free));
+                let text = format!("▲ only {} free: choose a shorter context", bytes(free));
                 ui.add(Label::new(small(text).color(palette.warning)).wrap());
             }
         }

@@ -81,7 +81,7 @@ fn unsaved_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     if ui.button("Save again").clicked() {
         cx.ask(Action::RetrySave);
     }
-    let text = RichText::new("⚠ Not saved").size(tokens::SMALL).color(palette.danger);
+    let text = RichText::new("▲ Not saved").size(tokens::SMALL).color(palette.danger);
     ui.label(text).on_hover_text(problem.report());
 }
 
@@ -106,7 +106,7 @@ pub(super) fn notices_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
                         {
                             actions.push(Action::Undo(undo.clone()));
                         }
-                        let close = ui.small_button("✖");
+                        let close = ui.small_button("×");
                         close.widget_info(|| {
                             egui::WidgetInfo::labeled(egui::Role::Button, true, "Close notice")
                         });

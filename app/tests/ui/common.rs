@@ -303,15 +303,22 @@ pub fn sized(folder: &Path, fake: &Arc<Fake>, start: Start, size: [f32; 2]) -> A
         Running { app: None, paths: Paths::in_folder(folder), machine: fake.clone(), start };
     let mut harness = Harness::builder().with_size(size).build_ui_state(
         |ui, running: &mut Running| {
-            let app = running.app.get_or_insert_with(|| {
-                let machine = Arc::new(FakeMachine(running.machine.clone()));
-                App::new(ui.ctx(), machine, &running.paths, &running.start).expect("threads")
-            });
-            app.logic(ui.ctx());
-            app.ui(ui);
+            match &mut running.app {
+                Some(app) => {
+                    app.logic(ui.ctx());
+                    app.ui(ui);
+                }
+                // Its fonts are there from the next frame on, as in a window.
+                None => {
+                    let machine = Arc::new(FakeMachine(running.machine.clone()));
+                    let app = App::new(ui.ctx(), machine, &running.paths, &running.start);
+                    running.app = Some(app.expect("there are threads"));
+                }
+            }
         },
         running,
     );
+    harness.step();
     harness.step();
     harness
 }

@@ -96,7 +96,7 @@ fn a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again() {
     harness.step();
     settle(&mut harness);
     until(&mut harness, "it cannot be saved", |app| app.state.unsaved.is_some());
-    harness.get_by_label("⚠ Not saved");
+    harness.get_by_label("▲ Not saved");
     assert!(app(&harness).state.unsaved.as_ref().is_some_and(|p| p.what.contains("full")));
     app(&harness).limit_history_bytes(1 << 30);
     harness.get_by_label("Save again").click();
@@ -117,7 +117,7 @@ fn a_history_that_is_none_is_left_alone_and_one_can_chat() {
     std::fs::write(&path, "not a database, ".repeat(100)).expect("writable");
     let fake = Arc::new(Fake::default());
     let mut harness = ready(folder.path(), &fake);
-    harness.get_by_label("⚠ Not saved");
+    harness.get_by_label("▲ Not saved");
     say(&mut harness, "still");
     assert_eq!(texts(&harness), ["still", "You said: still"]);
     drop(harness);

@@ -13,7 +13,8 @@ fn outline(harness: &AppHarness) -> String {
     for node in harness.root().children_recursive() {
         let node = node.accesskit_node();
         let name = node.label().or_else(|| node.value()).unwrap_or_default();
-        if name.trim().is_empty() {
+        // Runs repeat the texts of the nodes above them.
+        if name.trim().is_empty() || node.role() == egui::accesskit::Role::TextRun {
             continue;
         }
         let disabled = if node.is_disabled() { " (disabled)" } else { "" };

@@ -99,7 +99,7 @@ fn hint_ui(ui: &mut Ui, cx: &Cx<'_>) {
 fn button_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let palette = tokens::palette(ui);
     if cx.state.writing.is_some() {
-        if ui.button("⏹ Stop").on_hover_text("Esc").clicked() {
+        if ui.button("■ Stop").on_hover_text("Esc").clicked() {
             cx.ask(Action::Run(Command::StopAnswer));
         }
         if cx.state.stepping && ui.button("Run one round").on_hover_text("Ctrl+Space").clicked() {

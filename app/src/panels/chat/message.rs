@@ -155,7 +155,7 @@ fn actions_ui(ui: &mut Ui, cx: &mut Cx<'_>, message: &Message) {
     branches_ui(ui, cx, id);
     let written = cx.state.written_here() == Some(id);
     if written {
-        if small(ui, "⏹ Stop", "Stop answer", "Esc", true) {
+        if small(ui, "■ Stop", "Stop answer", "Esc", true) {
             cx.ask(Action::Run(crate::command::Command::StopAnswer));
         }
         return;

@@ -80,7 +80,7 @@ pub(super) fn tokens_ui(ui: &mut Ui, cx: &mut Cx<'_>, message: &Message) -> bool
             let lit = cx.state.explorer.hovered == Some(n) || shown == Some(n);
             let mut job = LayoutJob::default();
             for (text, from) in added(round) {
-                let text = text.replace('\n', "⏎");
+                let text = text.replace('\n', "¶");
                 job.append(&text, 0.0, format(from, &palette, lit));
             }
             let name = job.text.clone();
