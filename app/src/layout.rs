@@ -41,18 +41,8 @@ pub enum Pane {
     Chat,
     /// The candidate tree of a round.
     Tree,
-    /// All rounds.
-    Timeline,
     /// Rates of acceptance.
     Acceptance,
-    /// Where the time goes.
-    Speed,
-    /// A recorded trace re-scored.
-    WhatIf,
-    /// Two methods side by side.
-    Compare,
-    /// Pages of the cache.
-    Kv,
     /// Adapters and the op table.
     Devices,
 }
@@ -63,12 +53,7 @@ impl Pane {
         match self {
             Self::Chat => "Chat",
             Self::Tree => "Tree",
-            Self::Timeline => "Timeline",
             Self::Acceptance => "Acceptance",
-            Self::Speed => "Speed",
-            Self::WhatIf => "What if",
-            Self::Compare => "Compare",
-            Self::Kv => "Cache",
             Self::Devices => "Devices",
         }
     }
@@ -118,19 +103,15 @@ impl Layouts {
     }
 }
 
-/// Chat on the left, the tree above the figures on the right.
+/// Chat on the left, the tree above the rates on the right.
 fn explore() -> Tree<Pane> {
     let mut tiles = Tiles::default();
     let chat = tiles.insert_pane(Pane::Chat);
     let tree = tiles.insert_pane(Pane::Tree);
-    let timeline = tiles.insert_pane(Pane::Timeline);
-    let figures = [Pane::Acceptance, Pane::Speed, Pane::WhatIf, Pane::Compare, Pane::Kv];
-    let figures = figures.map(|pane| tiles.insert_pane(pane)).to_vec();
-    let figures = tiles.insert_tab_tile(figures);
-    let mut right = Linear::new(LinearDir::Vertical, vec![tree, timeline, figures]);
-    right.shares.set_share(tree, 2.2);
-    right.shares.set_share(timeline, 0.9);
-    right.shares.set_share(figures, 1.4);
+    let acceptance = tiles.insert_pane(Pane::Acceptance);
+    let mut right = Linear::new(LinearDir::Vertical, vec![tree, acceptance]);
+    right.shares.set_share(tree, 2.0);
+    right.shares.set_share(acceptance, 1.0);
     let right = tiles.insert_container(Container::Linear(right));
     let mut root = Linear::new(LinearDir::Horizontal, vec![chat, right]);
     root.shares.set_share(chat, 0.8);

@@ -1,5 +1,6 @@
 //! Panels: one file each, drawing functions end in `_ui`.
 
+mod acceptance;
 pub mod chat;
 pub mod devices;
 mod menu;
@@ -134,14 +135,7 @@ fn pane_ui(ui: &mut Ui, pane: Pane, cx: &mut Cx<'_>) {
         Pane::Chat => chat::chat_ui(ui, cx),
         Pane::Tree => tree_view::tree_ui(ui, cx),
         Pane::Devices => devices::devices_ui(ui, cx),
-        Pane::Timeline
-        | Pane::Acceptance
-        | Pane::Speed
-        | Pane::WhatIf
-        | Pane::Compare
-        | Pane::Kv => {
-            no_rounds_ui(ui, cx);
-        }
+        Pane::Acceptance => acceptance::acceptance_ui(ui, cx),
     }
 }
 

@@ -40,12 +40,14 @@ fn long_conversations_draw_only_what_is_seen() {
     for _ in 0..80 {
         harness.step();
     }
-    let started = Instant::now();
-    for _ in 0..20 {
+    // The quickest of some: what else the machine does is not ours.
+    let frame = |_| {
+        let started = Instant::now();
         harness.step();
-    }
-    let ms = started.elapsed().as_secs_f64() * 1e3 / 20.0;
-    // Twenty milliseconds is 50 frames a second; tests are built for debugging and share the machine.
-    assert!(ms < 100.0, "{ms:.1} ms a frame");
+        started.elapsed().as_secs_f64() * 1e3
+    };
+    let ms = (0..20).map(frame).fold(f64::INFINITY, f64::min);
+    // Twenty milliseconds is 50 frames a second; tests are built for debugging.
+    assert!(ms < 20.0, "{ms:.1} ms a frame");
     assert_eq!(app(&harness).state.conversation.path().len(), 502);
 }

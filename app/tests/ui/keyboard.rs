@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use coppice_app::{layout::View, settings::Theme};
+use coppice_app::{app::Start, layout::View, settings::Theme};
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 
-use crate::common::{AppHarness, Fake, app, ready, say, settle, texts};
+use crate::common::{AppHarness, Fake, app, ready, say, settle, start, texts};
 
 const CTRL: Modifiers = Modifiers::COMMAND;
 const CTRL_SHIFT: Modifiers = Modifiers::COMMAND.plus(Modifiers::SHIFT);
@@ -80,6 +80,31 @@ fn the_palette_finds_and_runs_commands() {
     write(&mut harness, "stop answer");
     press(&mut harness, Modifiers::NONE, Key::Enter);
     assert!(app(&harness).state.palette.open);
+}
+
+#[test]
+fn recorded_rounds_are_stepped_through_without_a_model() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let with = Start { demo: true, ..Start::default() };
+    let mut harness = start(folder.path(), &Arc::new(Fake::default()), with);
+    let round = |harness: &AppHarness| {
+        let state = &app(harness).state;
+        state.explorer.round(state.trace().rounds.len())
+    };
+    assert_eq!(round(&harness), Some(0));
+    assert!(harness.query_all_by_label_contains("Node ").count() > 10, "nodes have names");
+    harness.get_by_label("Next round").click();
+    harness.step();
+    harness.step();
+    assert_eq!(round(&harness), Some(1));
+    harness.get_by_label("Previous round").click();
+    harness.step();
+    harness.step();
+    assert_eq!(round(&harness), Some(0));
+    harness.get_by_label("Follow").click();
+    harness.step();
+    harness.step();
+    assert!(app(&harness).state.explorer.is_following());
 }
 
 #[test]
