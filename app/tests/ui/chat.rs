@@ -110,6 +110,8 @@ fn answers_can_be_edited_deleted_and_brought_back() {
     harness.step();
     harness.step();
     assert_eq!(texts(&harness), ["one", "You said: one"]);
+    // A notice is measured before it is seen.
+    harness.run_steps(3);
     harness.get_by_label("Undo").click();
     harness.step();
     harness.step();
