@@ -116,6 +116,7 @@ pub struct Settings {
     /// View on screen.
     pub view: View,
     /// Tiles of all views.
+    #[serde(deserialize_with = "layouts_or_default")]
     pub layouts: Layouts,
     /// List of chats is shown.
     pub sidebar: bool,
@@ -143,6 +144,12 @@ pub struct Settings {
     pub chat: Option<ChatId>,
     /// Size of the window in points.
     pub window: Option<[f32; 2]>,
+}
+
+/// Tiles that this version does not know cost their layout, not the settings.
+fn layouts_or_default<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Layouts, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 impl Default for Settings {
@@ -301,10 +308,12 @@ mod tests {
 
     #[test]
     fn wild_values_are_tamed() {
-        let text = r#"{"scale": 99.0, "window": [1e30, 5.0], "unknown": true}"#;
+        let text =
+            r#"{"scale": 99.0, "window": [1e30, 5.0], "unknown": true, "layouts": {"chat": 1}}"#;
         let settings: Settings = serde_json::from_str(text).expect("it is JSON");
         let settings = settings.sane();
         assert_eq!((settings.scale, settings.window), (2.0, None));
+        assert_eq!(settings.layouts, Layouts::default());
     }
 
     #[test]

@@ -127,8 +127,10 @@ pub(super) fn round_ui(ui: &mut Ui, round: &TraceRound) {
     }
     let last = round.outcome.path.last().map_or(0, |&last| last as usize);
     if let Some(place) = places.get(last) {
-        // The bonus hangs below the last kept node, on a row of its own.
-        let to = at(place.column + 1, rows as f32 - 0.2);
+        // Behind a leaf there is room; behind other nodes it gets a row of its own.
+        let leaf = !parents.contains(&Some(last as u32));
+        let row = if leaf { place.row } else { rows as f32 - 0.2 };
+        let to = at(place.column + 1, row);
         edge(&painter, [at(place.column, place.row), to], Stroke::new(1.5, palette.bonus));
         let name = format!("Bonus {:?}, chosen by the model", round.bonus_text);
         node_ui(ui, to, Look::Bonus, &round.bonus_text, &name).on_hover_text(&name);
