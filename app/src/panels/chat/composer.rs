@@ -125,7 +125,7 @@ fn count(cx: &mut Cx<'_>) {
     let Some(info) = cx.state.model.ready() else { return };
     let tokens = match length {
         0 => 0,
-        ..=COUNTED => (info.count_tokens)(&cx.state.composer.text),
+        1..=COUNTED => (info.count_tokens)(&cx.state.composer.text),
         _ => length / BYTES_A_TOKEN,
     };
     cx.state.composer.counted = (length, tokens);
