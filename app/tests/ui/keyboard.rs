@@ -70,6 +70,9 @@ fn the_palette_finds_and_runs_commands() {
     press(&mut harness, Modifiers::NONE, Key::Enter);
     assert!(!app(&harness).state.palette.open);
     assert_eq!(app(&harness).state.settings.theme, Theme::Dark);
+    // What is typed then is meant for the message.
+    write(&mut harness, "hi");
+    assert_eq!(app(&harness).state.composer.text, "hi");
     press(&mut harness, CTRL_SHIFT, Key::P);
     press(&mut harness, Modifiers::NONE, Key::ArrowDown);
     press(&mut harness, Modifiers::NONE, Key::ArrowUp);

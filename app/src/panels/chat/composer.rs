@@ -38,6 +38,9 @@ pub(super) fn composer_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
 
 fn field_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let id = Id::unique("composer-text");
+    if is_meant(ui, cx) {
+        ui.memory_mut(|memory| memory.request_focus(id));
+    }
     let focused = ui.memory(|memory| memory.has_focus(id));
     // An input method takes Enter for itself before it gets here.
     let send = focused && ui.input_mut(take_enter);
@@ -65,6 +68,15 @@ fn field_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
         let text = cx.state.composer.text.clone();
         cx.ask(Action::Send(text));
     }
+}
+
+/// Whether something is typed while nothing else has the keyboard: then it is meant for the message.
+fn is_meant(ui: &Ui, cx: &Cx<'_>) -> bool {
+    let state = &*cx.state;
+    let covered = state.palette.open || state.settings_open || state.shortcuts_open;
+    !covered
+        && ui.memory(|memory| memory.focused().is_none())
+        && ui.input(|input| input.events.iter().any(|event| matches!(event, egui::Event::Text(_))))
 }
 
 /// Whether Enter was pressed on its own; unlike egui's own matching, with Shift it is another key.
