@@ -34,7 +34,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("draw", &["spec"]),
-    ("check", &["record", "backend", "ops", "sample", "quant", "dtype", "shape", "error"]),
+    (
+        "check",
+        &[
+            "engine", "spec", "model", "kv", "format", "draw", "record", "backend", "ops",
+            "sample", "quant", "dtype", "shape", "error",
+        ],
+    ),
     (
         "cli",
         &[

@@ -8,26 +8,20 @@ use std::{process::ExitCode, sync::Arc};
 
 use coppice::{
     backend::{SharedBackend, cpu::Cpu},
-    check::{self, Case, Check, Outcome},
+    check::{
+        self, Case, Check, Outcome,
+        expect::{self, Excuse, Expected, Who, status_of},
+        faulty::{Fault, Faulty},
+        report::Status,
+    },
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod support;
 
-use support::{
-    expected::{self, Expected, Verdict},
-    faulty::{Fault, Faulty},
-};
-
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let entries = match expected::read() {
-        Ok(entries) => Arc::new(entries),
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let entries = Arc::new(expect::known());
     let reference: SharedBackend = Arc::new(Cpu::reference());
     let mut trials = self_checks(&reference);
     let on_itself = Arc::clone(&reference);
@@ -41,7 +35,6 @@ fn main() -> ExitCode {
     trials.extend(wgpu_trials(&reference, &entries));
     trials.extend(cuda_trials(&reference, &entries));
     trials.extend(planted_faults(&reference));
-    trials.push(Trial::test("[harness] expected failures", expected_failures));
     libtest_mimic::run(&args, trials).exit_code()
 }
 
@@ -120,10 +113,15 @@ fn adapter_trials(
         Trial::ignorable_test(format!("[{label}] {}", case.name), move || {
             let backend = open()?;
             let outcome = check::run(&case, &*backend, &*reference);
-            match expected::verdict(&entries, backend.adapter(), &case.name, &outcome) {
-                Verdict::Pass => Ok(Completion::Completed),
-                Verdict::Excused(reason) => Ok(Completion::ignored_with(reason)),
-                Verdict::Fail(message) => Err(Failed::from(message)),
+            let (status, message) = (status_of(&outcome), outcome.to_string());
+            let who = Who::from(backend.adapter());
+            match expect::judge(&entries, &who, case.op, &case.name, status, &message) {
+                Excuse::None if status == Status::Passed => Ok(Completion::Completed),
+                Excuse::None => Err(Failed::from(message)),
+                Excuse::Expected(reason) => Ok(Completion::ignored_with(reason)),
+                Excuse::UnexpectedPass(reason) => Err(Failed::from(format!(
+                    "passes, but tests/expected_failures.toml says that it fails: {reason}"
+                ))),
             }
         })
     };
@@ -135,7 +133,7 @@ fn planted_faults(reference: &SharedBackend) -> Vec<Trial> {
     let fault = |planted: Fault, case: &'static str, wanted: fn(&Outcome) -> bool| {
         let reference = Arc::clone(reference);
         Trial::test(format!("[harness] {planted:?} in {case}"), move || {
-            let device = Faulty::new(Cpu::reference(), planted);
+            let device = Faulty::new(Arc::new(Cpu::reference()), planted);
             let case = check::cases().into_iter().find(|c| c.name == case);
             let case = case.ok_or("no such case")?;
             let outcome = check::run(&case, &device, &*reference);
@@ -181,29 +179,4 @@ fn planted_faults(reference: &SharedBackend) -> Vec<Trial> {
     trials.push(fault(Fault::Recording(2), TREE, caught!(Same)));
     trials.push(fault(Fault::Recording(3), TREE, caught!(Placement)));
     trials
-}
-
-/// An entry excuses the failure it describes, and nothing else.
-fn expected_failures() -> Result<(), Failed> {
-    let entry = |case: &str, message: &str| {
-        format!("[[expect]]\ncase = '{case}'\nmessage = '{message}'\nreason = 'r'\nlink = 'l'\n")
-    };
-    let report = Cpu::reference();
-    let report = coppice::backend::Backend::adapter(&report);
-    let refused = Outcome::Unsupported { reason: "no f16".into() };
-    let lost = Outcome::Lost { reason: "no f16".into() };
-    let judge = |text: &str, outcome: &Outcome| -> Result<Verdict, Failed> {
-        Ok(expected::verdict(&expected::parse(text)?, report, "copy(m=1)", outcome))
-    };
-    let matching = entry("copy", "f16");
-    let failed = |verdict: Verdict| matches!(verdict, Verdict::Fail(_));
-    let held = judge("expect = []", &Outcome::Pass)? == Verdict::Pass
-        && failed(judge("expect = []", &refused)?)
-        && matches!(judge(&matching, &refused)?, Verdict::Excused(_))
-        && failed(judge(&matching, &Outcome::Pass)?)
-        && failed(judge(&matching, &lost)?)
-        && failed(judge(&entry("copy", "f64"), &refused)?)
-        && failed(judge(&entry("rope", "f16"), &refused)?)
-        && expected::parse("[[expect]]\ncase = 'copy'").is_err();
-    if held { Ok(()) } else { Err("an entry excuses too much or too little".into()) }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Kind of hardware behind an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AdapterKind {
@@ -17,6 +19,8 @@ pub enum AdapterKind {
     Cpu,
     /// The driver does not say.
     Unknown,
+    /// Checks what it is given and computes nothing.
+    Validation,
 }
 
 impl AdapterKind {
@@ -29,6 +33,7 @@ impl AdapterKind {
             Self::Software => "software",
             Self::Cpu => "cpu",
             Self::Unknown => "unknown",
+            Self::Validation => "validation",
         }
     }
 }
@@ -95,9 +100,31 @@ pub struct AdapterReport {
     pub max_binding_bytes: u64,
     /// Shared memory of a workgroup in bytes; 0 where the notion does not apply.
     pub workgroup_memory_bytes: u32,
+    /// What else the driver says, for reports.
+    pub details: AdapterDetails,
+}
+
+/// What kernels do not ask for, but the reader of a report does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdapterDetails {
+    /// PCI vendor.
+    pub vendor: Option<u32>,
+    /// PCI device.
+    pub device: Option<u32>,
+    /// PCI address.
+    pub pci: Option<String>,
+    /// Names of features.
+    pub features: Vec<String>,
+    /// Names and values of limits.
+    pub limits: Vec<(String, String)>,
 }
 
 impl AdapterReport {
+    /// True for a device that computes nothing.
+    pub fn is_validation_only(&self) -> bool {
+        self.kind == AdapterKind::Validation
+    }
+
     /// True for a driver that runs shaders on the processor.
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
@@ -108,4 +135,20 @@ impl fmt::Display for AdapterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}, {})", self.name, self.api, self.driver)
     }
+}
+
+/// What a device can do at most, measured by kernels that do nothing else. An absent figure has no kernel
+/// on that device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// Bytes read plus bytes written by a copy larger than the caches, GB/s.
+    pub copy_gb_s: Option<f64>,
+    /// Fused multiply-adds of f32, two operations each, GFLOP/s.
+    pub f32_gflops: Option<f64>,
+    /// The same of f16.
+    pub f16_gflops: Option<f64>,
+    /// Dot products of four 8-bit integers, eight operations each, Gop/s.
+    pub int8_gops: Option<f64>,
+    /// Matrix units, f16 into f32, GFLOP/s.
+    pub matrix_gflops: Option<f64>,
 }

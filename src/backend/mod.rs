@@ -15,7 +15,7 @@ pub mod cuda;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 
-pub use adapter::{AdapterKind, AdapterReport, Tier};
+pub use adapter::{AdapterDetails, AdapterKind, AdapterReport, Peaks, Tier};
 pub use buffer::{Buffer, BufferDesc, DeviceId, Memory, Usage, View};
 pub use error::BackendError;
 
@@ -86,6 +86,12 @@ pub trait Backend: Send + Sync {
     /// What the device was asked to do since it was opened; all zero where nothing is counted.
     fn stats(&self) -> Stats {
         Stats::default()
+    }
+
+    /// Measures what the device can do at most; takes about a second. Nothing is known of devices
+    /// that have no kernels for it.
+    fn peaks(&self) -> BackendResult<Peaks> {
+        Ok(Peaks::default())
     }
 }
 

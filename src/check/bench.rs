@@ -137,16 +137,23 @@ impl<'b> Bench<'b> {
         Ok(self.backend.prepare(&recorder.finish())?)
     }
 
-    /// Loads `images`, runs, and reads everything back.
-    pub(super) fn run(&self, work: &Prepared, images: &Images) -> BackendResult<Images> {
-        let whole = self
-            .buffers
-            .iter()
-            .map(|b| b.view(0, DType::U8, [b.bytes() as usize]))
-            .collect::<BackendResult<Vec<_>>>()?;
-        for (view, image) in whole.iter().zip(images) {
+    /// All buffers as bytes.
+    fn whole(&self) -> BackendResult<Vec<View>> {
+        self.buffers.iter().map(|b| b.view(0, DType::U8, [b.bytes() as usize])).collect()
+    }
+
+    /// Loads `images`.
+    pub(super) fn load(&self, images: &Images) -> BackendResult<()> {
+        for (view, image) in self.whole()?.iter().zip(images) {
             self.backend.write(view, image)?;
         }
+        Ok(())
+    }
+
+    /// Loads `images`, runs, and reads everything back.
+    pub(super) fn run(&self, work: &Prepared, images: &Images) -> BackendResult<Images> {
+        self.load(images)?;
+        let whole = self.whole()?;
         let ticket = self.backend.submit(work, &whole)?;
         let download = self.backend.finish(ticket, Wait::Park)?;
         Ok((0..whole.len()).map(|i| download.bytes(i).to_vec()).collect())

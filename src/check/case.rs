@@ -171,6 +171,8 @@ pub(super) type Record = Arc<dyn Fn(&Views) -> Vec<Op> + Send + Sync>;
 pub struct Build {
     /// Source of inputs.
     pub random: Random,
+    /// The results are wanted; if not, [`Self::expect`] does not compute them.
+    judged: bool,
     pub(super) tensors: Vec<Tensor>,
     pub(super) op: Option<Record>,
     pub(super) same: Vec<Record>,
@@ -186,6 +188,27 @@ impl Build {
         assert_eq!(wanted, elements, "wanted elements of `{}`", tensor.name);
         self.tensors.push(tensor);
         Handle(self.tensors.len() - 1)
+    }
+
+    /// True if results are looked at.
+    pub(super) fn judged(&self) -> bool {
+        self.judged
+    }
+
+    /// [`Expect::close`] of `elements` pairs, which are computed only if results are looked at.
+    pub(super) fn expect<I>(
+        &self,
+        rule: Rule,
+        elements: usize,
+        wanted: impl FnOnce() -> I,
+    ) -> Expect
+    where
+        I: IntoIterator<Item = (f64, f64)>,
+    {
+        match self.judged {
+            true => Expect::close(rule, wanted()),
+            false => Expect::close(rule, std::iter::repeat_n((0.0, 0.0), elements)),
+        }
     }
 
     /// Sets the op.
@@ -214,6 +237,8 @@ pub struct Case {
     pub name: String,
     /// Check row invariance too.
     pub sweep: bool,
+    /// Seed of the inputs.
+    pub seed: u64,
     make: Arc<dyn Fn(&mut Build) + Send + Sync>,
 }
 
@@ -224,7 +249,14 @@ impl Case {
         parameters: impl std::fmt::Display,
         make: impl Fn(&mut Build) + Send + Sync + 'static,
     ) -> Self {
-        Self { op, name: format!("{op}({parameters})"), sweep: false, make: Arc::new(make) }
+        let name = format!("{op}({parameters})");
+        Self { op, name, sweep: false, seed: 0, make: Arc::new(make) }
+    }
+
+    /// With other inputs.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// With the check of row invariance.
@@ -233,11 +265,22 @@ impl Case {
         Self { sweep: true, ..self }
     }
 
-    pub(super) fn build(&self, seed: u64) -> Build {
+    /// Tensors and ops; `turn` 1 has other contents than 0.
+    pub(super) fn build(&self, turn: u64) -> Build {
+        self.make(turn, true)
+    }
+
+    /// As [`Self::build`], without what must come out: for measurements.
+    pub(super) fn build_unjudged(&self) -> Build {
+        self.make(0, false)
+    }
+
+    fn make(&self, turn: u64, judged: bool) -> Build {
         // Cases of one op see different numbers.
+        let seed = self.seed.wrapping_mul(2).wrapping_add(turn);
         let seed = self.name.bytes().fold(seed, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
         let random = Random::new(seed);
-        let mut build = Build { random, tensors: Vec::new(), op: None, same: Vec::new() };
+        let mut build = Build { random, judged, tensors: Vec::new(), op: None, same: Vec::new() };
         (self.make)(&mut build);
         build
     }

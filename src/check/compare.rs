@@ -8,7 +8,7 @@ use super::{
 };
 use crate::dtype::DType;
 
-const EPS: f64 = f32::EPSILON as f64;
+pub(super) const EPS: f64 = f32::EPSILON as f64;
 
 /// Bits of element `i` of dense `bytes`, zero-extended.
 pub(super) fn bits(dtype: DType, bytes: &[u8], i: usize) -> u32 {
@@ -42,7 +42,7 @@ pub(super) fn values(tensor: &Tensor, rule: &Rule, bytes: &[u8]) -> Vec<f64> {
         .collect()
 }
 
-fn rule_of(rule: &Rule, i: usize) -> &Rule {
+pub(super) fn rule_of(rule: &Rule, i: usize) -> &Rule {
     match rule {
         Rule::Fields(rules) => &rules[i % rules.len()],
         rule => rule,

@@ -16,19 +16,51 @@
 //! 9. the same with all operands in one buffer, and with synthetic limits or forced tiers, which are
 //!    further backends to the harness.
 //!
-//! The same table serves the tests and `coppice gpu-test`.
+//! The same table serves the tests and `coppice gpu-test`, which is made of
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`plan`] | a whole run: devices, modes, order; gives a report and tells of progress by a callback |
+//! | [`isolate`], [`worker`], [`work`] | tasks in a child process with a limit; both sides, and what they say to each other |
+//! | [`target`] | a device in one of its forms, as data |
+//! | [`fuzz`], [`Draw`] | random legal cases as lists of choices; the smallest that still fails |
+//! | [`perf`] | times, costs, latencies, the verify curve |
+//! | [`model_check`], [`synthetic`] | a small model decoded by every method |
+//! | [`expect`] | known failures of drivers |
+//! | [`report`] | statuses, verdicts, files of every format, comparison of two reports |
+//! | [`doctor`] | which devices work and why others are missing |
+//! | [`faulty`] | a device that is wrong on purpose |
 
 mod bench;
 mod case;
 mod cases;
 mod compare;
+pub mod doctor;
+mod draw;
+pub mod expect;
+pub mod faulty;
+pub mod fuzz;
+pub mod isolate;
+pub mod model_check;
+mod numbers;
 mod outcome;
+pub mod perf;
+pub mod plan;
 mod random;
+pub mod report;
 mod run;
+pub mod synthetic;
+pub mod target;
 mod weights;
+pub mod work;
+pub mod worker;
 
 pub use case::{Build, Case, Expect, Handle, Rule, Tensor, Views};
-pub use cases::cases;
-pub use outcome::{Check, Failure, Outcome, Report};
+pub use cases::{cases, draw};
+pub use draw::Draw;
+pub use numbers::{Difference, Numbers, ULP_CLASSES};
+pub use outcome::{Check, Failure, Outcome};
 pub use random::Random;
-pub use run::{ROW_SWEEP, ops, run, self_check};
+pub use run::{ROW_SWEEP, Run, differences, measure, ops, run, self_check, validate};
+
+use perf::Sizes as ModelSizes;

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, backend::BackendError};
 
 /// Which check found a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// The result differs from the reference's.
@@ -33,7 +33,7 @@ pub enum Check {
 }
 
 /// A fault, with the worst element.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// Which check found it.
     pub check: Check,
@@ -86,7 +86,7 @@ impl fmt::Display for Failure {
 }
 
 /// What came of a case on a backend.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// All checks passed.
@@ -154,32 +154,5 @@ impl fmt::Display for Outcome {
             Self::Lost { reason } => write!(f, "device lost: {reason}"),
             Self::Harness { message } => write!(f, "harness error: {message}"),
         }
-    }
-}
-
-/// Outcomes of all cases on one adapter.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The adapter.
-    pub adapter: String,
-    /// Names of cases with their outcomes.
-    pub results: Vec<(String, Outcome)>,
-}
-
-impl Report {
-    /// Cases that passed.
-    pub fn passed(&self) -> usize {
-        self.results.iter().filter(|(_, outcome)| *outcome == Outcome::Pass).count()
-    }
-
-    /// Cases that the adapter cannot run.
-    pub fn unsupported(&self) -> usize {
-        let unsupported = |o: &Outcome| matches!(o, Outcome::Unsupported { .. });
-        self.results.iter().filter(|(_, outcome)| unsupported(outcome)).count()
-    }
-
-    /// True if every case passed or is unsupported.
-    pub fn is_ok(&self) -> bool {
-        self.passed() + self.unsupported() == self.results.len()
     }
 }

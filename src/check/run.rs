@@ -4,6 +4,7 @@ use super::{
     bench::{Bench, Images, Placement},
     case::{Build, Case, Record, Tensor, Views},
     compare::{identical, judge, values},
+    numbers::{Difference, Numbers},
     outcome::{Check, Failure, Outcome},
 };
 use crate::{
@@ -34,12 +35,68 @@ fn backend<T, E: Into<Outcome>>(result: Result<T, E>) -> Checked<T> {
     result.map_err(|error| Box::new(error.into()))
 }
 
+/// What came of a case, with figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Kernels that ran it, in the order of its ops; empty if it did not come to that.
+    pub variant: String,
+    /// Outputs against the reference; those that are compared bit for bit are left out.
+    pub numbers: Vec<Numbers>,
+}
+
 /// Runs all checks of `case` on `backend`, judged by `reference`.
 pub fn run(case: &Case, backend: &dyn Backend, reference: &dyn Backend) -> Outcome {
-    match checks(case, backend, reference) {
+    measure(case, backend, reference).outcome
+}
+
+/// As [`run`], with figures.
+pub fn measure(case: &Case, backend: &dyn Backend, reference: &dyn Backend) -> Run {
+    let mut run = Run { outcome: Outcome::Pass, variant: String::new(), numbers: Vec::new() };
+    if let Err(outcome) = checks(case, backend, reference, &mut run) {
+        run.outcome = *outcome;
+    }
+    run
+}
+
+/// Whether a device takes a case at all: all its recordings are prepared and run, their results not
+/// looked at. For adapters that validate and do not compute.
+pub fn validate(case: &Case, device: &dyn Backend) -> Outcome {
+    let check = || -> Checked {
+        let build = case.build(0);
+        for placement in [Placement::Separate, Placement::Shared] {
+            let bench = backend(Bench::new(device, &build.tensors, placement))?;
+            for record in build.op.iter().chain(&build.same) {
+                let ops = record(&bench.views);
+                supported(&ops, device)?;
+                let work = backend(bench.prepare(ops))?;
+                backend(bench.run(&work, &bench.images(&build.tensors, PATTERNS[0])))?;
+            }
+        }
+        Ok(())
+    };
+    match check() {
         Ok(()) => Outcome::Pass,
         Err(outcome) => *outcome,
     }
+}
+
+/// The outputs of `case` on two devices against each other.
+pub fn differences(
+    case: &Case,
+    a: &dyn Backend,
+    b: &dyn Backend,
+) -> Result<Vec<Difference>, Outcome> {
+    let build = case.build(0);
+    let of = |device: &dyn Backend| -> Checked<Vec<Vec<u8>>> {
+        let bench = backend(Bench::new(device, &build.tensors, Placement::Separate))?;
+        let work = backend(bench.prepare(record(&build)?(&bench.views)))?;
+        run_guarded(&bench, &work, &build.tensors, PATTERNS[0])
+    };
+    let (a, b) = (of(a).map_err(|o| *o)?, of(b).map_err(|o| *o)?);
+    let pairs = build.tensors.iter().zip(a.iter().zip(&b));
+    Ok(pairs.filter_map(|(tensor, (a, b))| Difference::of(tensor, a, b)).collect())
 }
 
 /// The ops that a case records, over buffers of `backend`.
@@ -65,21 +122,38 @@ pub fn self_check(case: &Case, reference: &dyn Backend) -> Outcome {
     }
 }
 
-fn checks(case: &Case, device: &dyn Backend, reference: &dyn Backend) -> Checked {
+/// Fails if the device has no kernel for one of `ops`; gives the names of those it has.
+fn supported(ops: &[Op], device: &dyn Backend) -> Checked<String> {
+    let mut variants: Vec<String> = Vec::new();
+    for op in ops {
+        let variant = match device.support(op) {
+            Support::No { reason } => return Err(Box::new(Outcome::Unsupported { reason })),
+            Support::Native { variant } => variant.into(),
+            Support::Split { parts } => format!("{parts} parts"),
+        };
+        if variants.last() != Some(&variant) {
+            variants.push(variant);
+        }
+    }
+    Ok(variants.join(", "))
+}
+
+fn checks(
+    case: &Case,
+    device: &dyn Backend,
+    reference: &dyn Backend,
+    figures: &mut Run,
+) -> Checked {
     let (first, second) = (case.build(0), case.build(1));
     let bench = backend(Bench::new(device, &first.tensors, Placement::Separate))?;
     let ops = record(&first)?(&bench.views);
-    for op in &ops {
-        if let Support::No { reason } = device.support(op) {
-            return Err(Box::new(Outcome::Unsupported { reason }));
-        }
-    }
+    figures.variant = supported(&ops, device)?;
     let work = backend(bench.prepare(ops))?;
 
-    let result = judged(&bench, &work, &first, reference, Check::Reference)?;
+    let result = judged(&bench, &work, &first, reference, Check::Reference, Some(figures))?;
     let again = run_guarded(&bench, &work, &first.tensors, PATTERNS[1])?;
     all_identical(Check::Repeat, &first, &again, &result, "")?;
-    judged(&bench, &work, &second, reference, Check::Replay)?;
+    judged(&bench, &work, &second, reference, Check::Replay, None)?;
 
     for (i, same) in first.same.iter().enumerate() {
         let work = backend(bench.prepare(same(&bench.views)))?;
@@ -119,9 +193,15 @@ fn judged(
     build: &Build,
     reference: &dyn Backend,
     check: Check,
+    figures: Option<&mut Run>,
 ) -> Checked<Vec<Vec<u8>>> {
     let result = run_guarded(bench, work, &build.tensors, PATTERNS[0])?;
     let wanted = outputs(build, reference)?;
+    if let Some(figures) = figures {
+        let outputs = build.tensors.iter().zip(result.iter().zip(&wanted));
+        let numbers = outputs.filter_map(|(tensor, (got, r))| Numbers::of(tensor, got, r));
+        figures.numbers = numbers.collect();
+    }
     for ((tensor, got), wanted) in build.tensors.iter().zip(&result).zip(&wanted) {
         if let Some(expect) = &tensor.expect {
             let wanted = values(tensor, &expect.rule, wanted);

@@ -3,7 +3,7 @@
 
 use half::{bf16, f16};
 
-use super::random::Random;
+use super::{case::Build, random::Random};
 use crate::quant::{BLOCK, Layout, Plane, QuantFormat as F, ROW_GROUP, SUPER_BLOCK};
 
 /// A packed weight and what its elements stand for.
@@ -18,6 +18,24 @@ pub(super) struct TestWeight {
 }
 
 impl TestWeight {
+    /// A random weight; where results are not looked at, one whose groups of rows are all the same, and
+    /// without values.
+    pub(super) fn of(b: &mut Build, format: F, n: usize, k: usize) -> Self {
+        if b.judged() {
+            return Self::random(&mut b.random, format, n, k);
+        }
+        let small = Self::random(&mut b.random, format, ROW_GROUP, k);
+        let layout = Layout::new(format, n, k).expect("cases use dimensions that suit the format");
+        let mut bytes = vec![0; layout.bytes];
+        for (from, to) in small.layout.planes().zip(layout.planes()) {
+            let rows = &small.bytes[from.offset..][..from.group_bytes];
+            for group in 0..layout.groups() {
+                bytes[to.offset + group * to.group_bytes..][..to.group_bytes].copy_from_slice(rows);
+            }
+        }
+        Self { layout, bytes, values: Vec::new(), magnitudes: Vec::new() }
+    }
+
     /// A random weight; padding rows are zero.
     pub(super) fn random(random: &mut Random, format: F, n: usize, k: usize) -> Self {
         let layout = Layout::new(format, n, k).expect("cases use dimensions that suit the format");

@@ -4,7 +4,7 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Command;
+use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 
 use super::{
@@ -109,6 +109,7 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
             HeadsAction::Calibrate(args) => toml_of(args),
         },
         Verb::Devices(args) => toml_of(args),
+        Verb::Doctor(args) => toml_of(args),
         Verb::GpuTest(args) => toml_of(args),
         Verb::Trace(args) => toml_of(args),
         Verb::Completions(_) | Verb::Man => Ok(String::new()),
@@ -117,10 +118,19 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The settings of `coppice run` as environment and file leave them, as TOML; nothing if the file is
+/// wrong, of which the user was told.
+pub(super) fn of_run() -> Option<String> {
+    let command = with_defaults(Cli::command()).ok()?;
+    let matches = command.try_get_matches_from(["coppice", "run"]).ok()?;
+    match Cli::from_arg_matches(&matches).ok()?.verb {
+        Verb::Run(args) => toml::to_string(&args).ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, FromArgMatches as _};
-
     use super::*;
 
     fn parse(file: &str, args: &[&str]) -> Cli {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     low_files::{Datastore, Heads, Inspect, Tokenize},
+    low_gpu::{Doctor, GpuTest},
     low_shared::{Device, Model, Output, Sampling},
     low_spec::{BenchKind, Speculation, Trace},
     low_train::Train,
@@ -20,9 +21,10 @@ Examples:
   coppice run -p 'Why is the sky blue?'     answer with the default model
   coppice chat                              talk in the terminal
   coppice bench --device wgpu:0             speed and verify curve of an adapter
+  coppice doctor                            which devices work, for an issue
   coppice gpu-test                          is this GPU, driver and kernel right?
 
-Exit codes: 0 success, 1 ran but failed, 2 usage, 3 no such device, 4 internal error.";
+Exit codes: 0 success, 1 ran but failed, 2 usage, 3 no such device, 4 internal error, 124 out of time.";
 
 /// Run language models with speculative decoding, on any GPU.
 #[derive(Debug, Parser)]
@@ -91,8 +93,10 @@ pub enum Verb {
     Heads(Heads),
     /// List the devices of this machine
     Devices(Devices),
-    /// Check every kernel on every device against the reference
-    GpuTest(GpuTest),
+    /// Say which devices work, and what is missing; to paste into an issue
+    Doctor(Doctor),
+    /// Check every kernel on every device against the reference, and time it
+    GpuTest(Box<GpuTest>),
     /// Read and draw recorded rounds
     Trace(Trace),
     /// Print a completion script for a shell
@@ -117,6 +121,7 @@ impl Verb {
             Self::Inspect(_) => "inspect",
             Self::Heads(_) => "heads",
             Self::Devices(_) => "devices",
+            Self::Doctor(_) => "doctor",
             Self::GpuTest(_) => "gpu-test",
             Self::Trace(_) => "trace",
             Self::Completions(_) => "completions",
@@ -295,29 +300,6 @@ pub enum ReportFormat {
 /// `coppice devices`.
 #[derive(Args, Debug, Serialize)]
 pub struct Devices {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `coppice gpu-test`.
-#[derive(Args, Debug, Serialize)]
-pub struct GpuTest {
-    /// Only this device: cpu, reference, wgpu:N [default: all]
-    #[arg(short, long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// Only this op
-    #[arg(long, value_name = "OP")]
-    pub op: Option<String>,
-    /// Only cases whose name contains this
-    #[arg(long, value_name = "TEXT")]
-    pub case: Option<String>,
-    /// List the cases and leave
-    #[arg(long)]
-    pub list: bool,
-    /// Threads of the CPU device [default: all cores]
-    #[arg(short, long, value_name = "N", env = "COPPICE_THREADS")]
-    pub threads: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

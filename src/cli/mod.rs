@@ -10,6 +10,7 @@ mod chat;
 mod config;
 mod datastore;
 mod devices;
+mod doctor;
 mod drafters;
 mod gpu_test;
 mod heads;
@@ -20,6 +21,7 @@ mod logits;
 mod lossless;
 mod low;
 mod low_files;
+mod low_gpu;
 mod low_shared;
 mod low_spec;
 mod low_train;
@@ -110,6 +112,7 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
             HeadsAction::Calibrate(args) => calibrate::main(args, term),
         },
         Verb::Devices(args) => devices::main(args),
+        Verb::Doctor(args) => doctor::main(args, term),
         Verb::GpuTest(args) => gpu_test::main(args, term),
         Verb::Trace(args) => trace::main(args, term),
         Verb::Completions(args) => {

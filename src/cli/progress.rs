@@ -94,6 +94,14 @@ impl<'a> WorkBar<'a> {
         }
     }
 
+    /// Runs `print` with the bar out of the way.
+    pub(super) fn suspend(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
     pub(super) fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

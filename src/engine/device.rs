@@ -20,6 +20,8 @@ pub enum DeviceSpec {
     Wgpu(Option<usize>),
     /// A CUDA device by its number.
     Cuda(Option<usize>),
+    /// wgpu's adapter that validates and computes nothing: for tests.
+    Noop,
 }
 
 impl FromStr for DeviceSpec {
@@ -38,6 +40,7 @@ impl FromStr for DeviceSpec {
             ("auto", None) => Ok(Self::Auto),
             ("cpu", None) => Ok(Self::Cpu),
             ("reference", None) => Ok(Self::Reference),
+            ("noop", None) => Ok(Self::Noop),
             ("wgpu", number) => Ok(Self::Wgpu(number)),
             ("cuda", number) => Ok(Self::Cuda(number)),
             _ => Err(wrong()),
@@ -51,6 +54,7 @@ impl fmt::Display for DeviceSpec {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Reference => f.write_str("reference"),
+            Self::Noop => f.write_str("noop"),
             Self::Wgpu(None) => f.write_str("wgpu"),
             Self::Wgpu(Some(n)) => write!(f, "wgpu:{n}"),
             Self::Cuda(None) => f.write_str("cuda"),
@@ -76,6 +80,7 @@ pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn B
         DeviceSpec::Cpu => open_cpu(threads),
         DeviceSpec::Reference => Ok(Arc::new(Cpu::reference())),
         DeviceSpec::Cuda(index) => open_cuda(spec, index.unwrap_or(0)),
+        DeviceSpec::Noop => open_noop(spec),
         DeviceSpec::Wgpu(Some(index)) => open_wgpu(spec, index),
         DeviceSpec::Wgpu(None) => match first_hardware() {
             Some(index) => open_wgpu(spec, index),
@@ -87,37 +92,6 @@ pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn B
             None => open_cpu(threads),
         },
     }
-}
-
-/// A device in every form that the op table should be run on, with a label each: a wgpu adapter in
-/// each tier it can do; any other device as it is.
-pub fn open_variants(
-    spec: DeviceSpec,
-    threads: Option<usize>,
-) -> Result<Vec<(String, Arc<dyn Backend>)>> {
-    #[cfg(feature = "wgpu")]
-    if let DeviceSpec::Wgpu(number) = spec {
-        use crate::backend::{Tier, wgpu};
-        let index = match number.or_else(first_hardware) {
-            Some(index) => index,
-            None => return Err(missing(spec, &no_hardware())),
-        };
-        let best = open_wgpu(spec, index)?;
-        let best = best.adapter();
-        let mut all: Vec<(String, Arc<dyn Backend>)> = Vec::new();
-        for tier in [Tier::Baseline, Tier::Subgroup, Tier::Dot8] {
-            if tier > best.tier {
-                break;
-            }
-            let options = wgpu::Options { force_tier: Some(tier), ..wgpu::Options::default() };
-            let label = format!("{} {} tier={tier}", best.selector, best.name);
-            all.push((label, Arc::new(wgpu::open(index, &options)?)));
-        }
-        return Ok(all);
-    }
-    let backend = open_device(spec, threads)?;
-    let label = format!("{} {}", backend.adapter().selector, backend.adapter().name);
-    Ok(vec![(label, backend)])
 }
 
 /// The fast CPU path on `threads`, or on one a core.
@@ -165,6 +139,17 @@ fn open_wgpu(spec: DeviceSpec, _: usize) -> Result<Arc<dyn Backend>> {
     Err(missing(spec, "this build lacks the feature `wgpu`"))
 }
 
+#[cfg(feature = "wgpu")]
+fn open_noop(_: DeviceSpec) -> Result<Arc<dyn Backend>> {
+    let options = crate::backend::wgpu::Options::default();
+    Ok(Arc::new(crate::backend::wgpu::open_noop(&options)?))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open_noop(spec: DeviceSpec) -> Result<Arc<dyn Backend>> {
+    Err(missing(spec, "this build lacks the feature `wgpu`"))
+}
+
 /// CUDA's devices, or why there are none.
 #[cfg(feature = "cuda")]
 pub fn cuda_adapters() -> std::result::Result<Vec<AdapterReport>, String> {
@@ -193,7 +178,7 @@ mod tests {
 
     #[test]
     fn names_parse_and_print_back() {
-        for name in ["auto", "cpu", "reference", "wgpu", "wgpu:3", "cuda", "cuda:0"] {
+        for name in ["auto", "cpu", "reference", "wgpu", "wgpu:3", "cuda", "cuda:0", "noop"] {
             assert_eq!(name.parse::<DeviceSpec>().expect(name).to_string(), name);
         }
         for name in ["", "gpu", "cpu:1", "wgpu:", "wgpu:x", "wgpu:-1"] {

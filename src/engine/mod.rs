@@ -10,6 +10,7 @@ mod curve;
 mod device;
 mod drafting;
 mod emitter;
+mod forms;
 mod generate;
 mod hidden;
 mod load;
@@ -18,8 +19,9 @@ mod shipped;
 mod timings;
 
 pub use batch::{Batch, Finished, Turn};
-pub use device::{DeviceSpec, cuda_adapters, list_adapters, open_device, open_variants};
+pub use device::{DeviceSpec, cuda_adapters, list_adapters, open_device};
 pub use drafting::{DraftSources, vocabulary_id};
+pub use forms::{DeviceForm, open_form};
 pub use generate::{Event, Generation, Request, StopReason};
 pub use load::{Engine, LoadOptions};
 pub use score::{Perplexity, Scored};

@@ -3,5 +3,3 @@
 pub mod adapters;
 #[cfg(feature = "cuda")]
 pub mod cuda_host;
-pub mod expected;
-pub mod faulty;

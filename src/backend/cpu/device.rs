@@ -3,7 +3,7 @@
 use crate::{
     backend::{
         AdapterReport, Backend, BackendError, BackendResult, Buffer, BufferDesc, Download,
-        MemoryUse, Prepared, Support, Ticket, View, Wait,
+        MemoryUse, Peaks, Prepared, Support, Ticket, View, Wait,
         cpu::memory::{Execution, Host},
     },
     ops::Op,
@@ -20,6 +20,11 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Prepares a recording whose ops, views and devices are checked.
     fn plan(&self, recording: &Recording) -> BackendResult<Self::Plan>;
+
+    /// What it can do at most, measured now; nothing where speed does not matter.
+    fn peaks(&self) -> Peaks {
+        Peaks::default()
+    }
 
     /// Runs it, holding the device.
     fn run(&self, plan: &Self::Plan, execution: &mut Execution<'_>) -> BackendResult<()>;
@@ -138,5 +143,9 @@ impl<E: Executor> Backend for Cpu<E> {
 
     fn memory(&self) -> MemoryUse {
         self.host.memory()
+    }
+
+    fn peaks(&self) -> BackendResult<Peaks> {
+        Ok(self.executor.peaks())
     }
 }

@@ -33,8 +33,9 @@ use self::{
 };
 use crate::{
     backend::{
-        AdapterKind, AdapterReport, Backend, BackendError, BackendResult, Buffer, BufferDesc,
-        DeviceId, Download, Memory, MemoryUse, Prepared, Stats, Support, Ticket, Tier, View, Wait,
+        AdapterDetails, AdapterKind, AdapterReport, Backend, BackendError, BackendResult, Buffer,
+        BufferDesc, DeviceId, Download, Memory, MemoryUse, Prepared, Stats, Support, Ticket, Tier,
+        View, Wait,
     },
     ops::Op,
     record::{Recording, check_op},
@@ -75,6 +76,7 @@ fn report(index: usize) -> Result<(AdapterReport, driver::Facts), String> {
         max_buffer_bytes: facts.memory,
         max_binding_bytes: facts.memory,
         workgroup_memory_bytes: facts.shared,
+        details: AdapterDetails::default(),
     };
     Ok((report, facts))
 }

@@ -7,6 +7,8 @@
 //! | `kernels` | which shader, variant, bindings and grid an op becomes; no device needed |
 //! | `pipeline` | compiles variants when first needed |
 //! | `encode` | a recording resolved once, encoded at each replay |
+//! | `facts` | adapters: which there are, what they say of themselves |
+//! | `peaks` | what a device can do at most |
 //! | `memory`, `readback` | buffers that are counted; results in one mapped buffer |
 //! | `device` | what the others share: errors, writes, submissions, waiting |
 //!
@@ -17,8 +19,10 @@
 mod caps;
 mod device;
 mod encode;
+mod facts;
 pub mod kernels;
 mod memory;
+mod peaks;
 mod pipeline;
 mod readback;
 pub mod shader;
@@ -31,12 +35,13 @@ use std::sync::Arc;
 use self::{
     device::{Flight, Gpu},
     encode::Replay,
+    facts::{adapters, caps_of, report},
     pipeline::Pipelines,
 };
 use crate::{
     backend::{
-        AdapterKind, AdapterReport, Backend, BackendError, BackendResult, Buffer, BufferDesc,
-        DeviceId, Download, MemoryUse, Prepared, Stats, Support, Ticket, Tier, View, Wait,
+        AdapterReport, Backend, BackendError, BackendResult, Buffer, BufferDesc, DeviceId,
+        Download, MemoryUse, Peaks, Prepared, Stats, Support, Ticket, Tier, View, Wait,
     },
     ops::Op,
     record::Recording,
@@ -59,6 +64,8 @@ pub struct Options {
     pub gpu_kernels: bool,
     /// Keep naga's run-time checks in the shaders.
     pub checked: bool,
+    /// Change kernels on purpose: for tests of the tests.
+    pub mutation: Option<shader::Mutation>,
     /// Called while pipelines are compiled.
     pub progress: Option<Progress>,
 }
@@ -68,7 +75,7 @@ pub fn list() -> Vec<AdapterReport> {
     adapters()
         .iter()
         .enumerate()
-        .map(|(i, adapter)| report(i, adapter, &caps_of(adapter)))
+        .map(|(i, adapter)| report(&format!("wgpu:{i}"), adapter, &caps_of(adapter)))
         .collect()
 }
 
@@ -83,11 +90,21 @@ pub fn open(index: usize, options: &Options) -> BackendResult<Wgpu> {
         };
         return Err(BackendError::NoAdapter { wanted, reason });
     }
-    open_adapter(&all.swap_remove(index), index, options)
+    open_adapter(&all.swap_remove(index), &wanted, options)
 }
 
-fn open_adapter(adapter: &wgpu::Adapter, index: usize, options: &Options) -> BackendResult<Wgpu> {
-    let wanted = format!("wgpu:{index}");
+/// Opens wgpu's adapter that checks everything it is given and computes nothing: pipelines and bindings of
+/// every variant can be validated where there is no driver. Fails with [`BackendError::NoAdapter`].
+pub fn open_noop(options: &Options) -> BackendResult<Wgpu> {
+    let wanted = facts::NOOP;
+    let reason = "wgpu was built without its noop adapter".into();
+    let adapter = facts::noop_adapter();
+    let adapter = adapter.ok_or(BackendError::NoAdapter { wanted: wanted.into(), reason })?;
+    open_adapter(&adapter, wanted, options)
+}
+
+fn open_adapter(adapter: &wgpu::Adapter, selector: &str, options: &Options) -> BackendResult<Wgpu> {
+    let wanted = selector.to_owned();
     let mut caps = caps_of(adapter);
     if let Some(tier) = options.force_tier {
         if tier > caps.tier {
@@ -101,7 +118,7 @@ fn open_adapter(adapter: &wgpu::Adapter, index: usize, options: &Options) -> Bac
     if let Some(bytes) = options.max_binding_bytes {
         caps.max_binding_bytes = caps.max_binding_bytes.min(bytes);
     }
-    let report = report(index, adapter, &caps);
+    let report = report(selector, adapter, &caps);
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("coppice"),
         required_features: adapter.features() & useful_features(),
@@ -111,66 +128,14 @@ fn open_adapter(adapter: &wgpu::Adapter, index: usize, options: &Options) -> Bac
     .map_err(|e| BackendError::NoAdapter { wanted, reason: e.to_string() })?;
     let name = report.to_string();
     let checks = if options.checked { ShaderChecks::On } else { ShaderChecks::Off };
-    let pipelines = Pipelines::new(device.clone(), name.clone(), &caps, checks);
+    let mutation = options.mutation.clone();
+    let pipelines = Pipelines::new(device.clone(), name.clone(), &caps, checks, mutation);
     let gpu = Gpu::new(device, queue, name, caps, pipelines, options.progress.clone());
     Ok(Wgpu { report, gpu })
 }
 
 fn useful_features() -> wgpu::Features {
     wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::IMMEDIATES
-}
-
-fn caps_of(adapter: &wgpu::Adapter) -> Caps {
-    Caps::of(&adapter.get_info(), adapter.features(), &adapter.limits())
-}
-
-fn adapters() -> Vec<wgpu::Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    // We make no indirect calls, so nothing needs to be injected to validate them.
-    descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
-    let instance = wgpu::Instance::new(descriptor);
-    let mut all = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    // A stable sort: within a kind, the drivers' own order.
-    all.sort_by_key(|adapter| match kind(&adapter.get_info()) {
-        AdapterKind::Discrete => 0,
-        AdapterKind::Integrated => 1,
-        AdapterKind::Virtual => 2,
-        AdapterKind::Unknown => 3,
-        AdapterKind::Software | AdapterKind::Cpu => 4,
-    });
-    all
-}
-
-fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
-    if caps::is_software(info) {
-        return AdapterKind::Software;
-    }
-    match info.device_type {
-        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
-        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
-        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
-        wgpu::DeviceType::Cpu => AdapterKind::Software,
-        wgpu::DeviceType::Other => AdapterKind::Unknown,
-    }
-}
-
-fn report(index: usize, adapter: &wgpu::Adapter, caps: &Caps) -> AdapterReport {
-    let info = adapter.get_info();
-    let driver = format!("{} {}", info.driver, info.driver_info);
-    AdapterReport {
-        selector: format!("wgpu:{index}"),
-        kind: kind(&info),
-        name: info.name,
-        api: info.backend.to_str().into(),
-        driver: driver.trim().into(),
-        tier: caps.tier,
-        f16: caps.f16,
-        subgroup: caps.subgroup,
-        max_buffer_bytes: caps.max_buffer_bytes,
-        max_binding_bytes: caps.max_binding_bytes,
-        workgroup_memory_bytes: caps.workgroup_memory_bytes,
-    }
 }
 
 /// An opened adapter.
@@ -242,5 +207,9 @@ impl Backend for Wgpu {
 
     fn stats(&self) -> Stats {
         self.gpu.stats()
+    }
+
+    fn peaks(&self) -> BackendResult<Peaks> {
+        peaks::measure(&self.gpu)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     caps::{Caps, IMMEDIATE_BYTES},
     kernels::Dispatch,
-    shader::{self, Binding, Defines, Expanded},
+    shader::{self, Binding, Defines, Expanded, Mutation},
 };
 use crate::backend::{BackendError, BackendResult};
 
@@ -68,6 +68,7 @@ pub(super) struct Pipelines {
     device: wgpu::Device,
     adapter: String,
     checks: ShaderChecks,
+    mutation: Option<Mutation>,
     immediates: bool,
     /// Layout of the uniform slice with parameters, where there are no immediates.
     pub(super) params_layout: Option<wgpu::BindGroupLayout>,
@@ -80,6 +81,7 @@ impl Pipelines {
         adapter: String,
         caps: &Caps,
         checks: ShaderChecks,
+        mutation: Option<Mutation>,
     ) -> Self {
         let params_layout = (!caps.immediates).then(|| {
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -97,7 +99,8 @@ impl Pipelines {
             })
         });
         let ready = Mutex::new(HashMap::new());
-        Self { device, adapter, checks, immediates: caps.immediates, params_layout, ready }
+        let immediates = caps.immediates;
+        Self { device, adapter, checks, mutation, immediates, params_layout, ready }
     }
 
     /// Variants compiled so far.
@@ -117,7 +120,10 @@ impl Pipelines {
         if let Some(found) = ready.get(key) {
             return Ok(found.clone());
         }
-        let text = shader::expand(key.shader, &key.defines)?;
+        let mut text = shader::expand(key.shader, &key.defines)?;
+        if let Some(mutation) = &self.mutation {
+            text.mutate(mutation);
+        }
         let pipeline = Arc::new(self.compile(key, &text)?);
         ready.insert(key.clone(), pipeline.clone());
         Ok(pipeline)

@@ -114,7 +114,33 @@ pub struct Expanded {
     pub bindings: Vec<Binding>,
 }
 
+/// A change to the text of a file, with which tests prove that the op table notices a wrong kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutation {
+    /// Path under `shaders/`, without the extension.
+    pub file: String,
+    /// Text within a line.
+    pub from: String,
+    /// What stands there instead.
+    pub to: String,
+}
+
 impl Expanded {
+    /// Makes the change in every line of its file; gives in how many.
+    pub(super) fn mutate(&mut self, mutation: &Mutation) -> usize {
+        let mut changed = 0;
+        let lines = self.text.lines().zip(&self.lines).map(|(line, (file, _))| {
+            if *file == mutation.file && line.contains(&mutation.from) {
+                changed += 1;
+                Cow::from(line.replace(&mutation.from, &mutation.to))
+            } else {
+                Cow::from(line)
+            }
+        });
+        self.text = lines.map(|line| format!("{line}\n")).collect();
+        changed
+    }
+
     /// Our file and line behind line `line` (from 1) of the text.
     pub fn origin(&self, line: u32) -> (&'static str, u32) {
         let last = self.lines.len().saturating_sub(1);

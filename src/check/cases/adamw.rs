@@ -1,7 +1,10 @@
 //! Cases of `adamw`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     ops::AdamW,
 };
 
@@ -24,6 +27,17 @@ pub(super) fn cases() -> Vec<Case> {
         case([2, 1024, 0], Norm::Clipped),
         case([3, 7, 0], Norm::Broken),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let norm = d.pick(&[Norm::Small, Norm::Clipped, Norm::Broken]);
+    let case = case([d.size(70), d.size(600), d.gap()], norm);
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case([64 * m, s.width, 0], Norm::Small)]
 }
 
 fn case([m, c, gap]: [usize; 3], norm: Norm) -> Case {

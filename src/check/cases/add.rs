@@ -1,12 +1,25 @@
 //! Cases of `add`.
 
 use crate::{
-    check::case::{Case, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Tensor},
+    },
     ops::Add,
 };
 
 pub(super) fn cases() -> Vec<Case> {
     vec![case(64, 33, 0).sweep(), case(1, 1, 0), case(5, 7, 3), case(3, 576, 0)]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(70), d.size(600), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.width, 0)]
 }
 
 fn case(m: usize, c: usize, gap: usize) -> Case {

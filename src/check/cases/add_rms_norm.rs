@@ -2,13 +2,26 @@
 
 use super::rms_norm::{RULE, normed};
 use crate::{
-    check::case::{Case, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Tensor},
+    },
     dtype::DType,
     ops::AddRmsNorm,
 };
 
 pub(super) fn cases() -> Vec<Case> {
     vec![case(64, 96, 0).sweep(), case(1, 1, 0), case(3, 7, 5), case(2, 1021, 0), case(5, 576, 0)]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(70), d.size(1100), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.width, 0)]
 }
 
 fn case(m: usize, d: usize, gap: usize) -> Case {

@@ -1,7 +1,10 @@
 //! Cases of `span_softmax` and `softmax_grad`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     ops::{SoftmaxGrad, SpanSoftmax},
 };
 
@@ -21,6 +24,21 @@ pub(super) fn grad_cases() -> Vec<Case> {
         grad(5, 7, 3, 4.0),
         grad(9, 600, 0, 0.125),
     ]
+}
+
+pub(super) fn draw_softmax(d: &mut Draw) -> Case {
+    let case = softmax(d.size(64), d.size(600), d.gap(), d.pick(&[1.0, 0.125, 4.0]));
+    d.sweep(case)
+}
+
+pub(super) fn draw_grad(d: &mut Draw) -> Case {
+    let case = grad(d.size(64), d.size(600), d.gap(), d.pick(&[1.0, 0.125, 4.0]));
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![softmax(s.heads * m, s.context, 0, 0.125), grad(s.heads * m, s.context, 0, 0.125)]
 }
 
 fn softmax(m: usize, n: usize, gap: usize, scale: f32) -> Case {

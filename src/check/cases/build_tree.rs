@@ -1,7 +1,10 @@
 //! Cases of `build_tree`.
 
 use crate::{
-    check::case::{Case, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Tensor},
+    },
     ops::BuildTree,
 };
 
@@ -21,6 +24,17 @@ pub(super) fn cases() -> Vec<Case> {
         case(3, 5, 26, Ids::Mapped, 3),
         case(5, 64, 17, Ids::Target, 1),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (r, k, m) = (d.size(8), d.size(64), d.size(64));
+    let case = case(r, k, m, d.pick(&[Ids::Target, Ids::Mapped]), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(_: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(4, 10, m, Ids::Target, 0)]
 }
 
 fn case(r: usize, k: usize, m: usize, ids: Ids, gap: usize) -> Case {

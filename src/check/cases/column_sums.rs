@@ -1,7 +1,10 @@
 //! Cases of `column_sums` and `row_squares`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::{ColumnSums, RowSquares, Then},
 };
@@ -13,6 +16,20 @@ pub(super) fn cases() -> Vec<Case> {
         columns(5, 7, 3, Then::Add),
         columns(300, 100, 0, Then::Add),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    columns(d.size(300), d.size(130), d.gap(), d.pick(&[Then::Store, Then::Add]))
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![columns(64 * m, s.width, 0, Then::Store), rows(64 * m, s.width, 0)]
+}
+
+pub(super) fn draw_rows(d: &mut Draw) -> Case {
+    let case = rows(d.size(70), d.size(1100), d.gap());
+    d.sweep(case)
 }
 
 pub(super) fn row_cases() -> Vec<Case> {

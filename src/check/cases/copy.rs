@@ -1,7 +1,10 @@
 //! Cases of `copy`.
 
 use crate::{
-    check::case::{Case, Element, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Element, Expect, Tensor},
+    },
     ops::Copy,
 };
 
@@ -12,6 +15,20 @@ pub(super) fn cases() -> Vec<Case> {
         case::<f32>([5, 7], [3, 0], f32::from_bits),
         case::<u32>([3, 257], [0, 5], |bits| bits),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (shape, gaps) = ([d.size(70), d.size(600)], [d.gap(), d.gap()]);
+    let case = match d.flag() {
+        false => case::<u32>(shape, gaps, |bits| bits),
+        true => case::<f32>(shape, gaps, f32::from_bits),
+    };
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case::<f32>([m, s.vocab], [0, 0], f32::from_bits)]
 }
 
 fn case<T: Element>([m, c]: [usize; 2], gaps: [usize; 2], from_bits: fn(u32) -> T) -> Case {

@@ -2,7 +2,8 @@
 
 use crate::{
     check::{
-        case::{Case, Expect, Rule, Tensor},
+        Draw, ModelSizes,
+        case::{Case, Rule, Tensor},
         weights::TestWeight,
     },
     dtype::DType,
@@ -34,11 +35,26 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let format = d.pick(&QuantFormat::ALL);
+    let (m, v) = (d.size(70), d.size(70));
+    let width = format.k_multiple() * d.size(4);
+    let shape = Shape { format, m, v, d: width, scale: d.pick(&[1.0, 12.5]), gap: d.gap() };
+    d.sweep(case(shape))
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    [QuantFormat::Q8_0, QuantFormat::Q4_K]
+        .map(|format| case(Shape { format, m, v: s.vocab, d: s.width, scale: 1.0, gap: 0 }))
+        .into()
+}
+
 fn case(shape: Shape) -> Case {
     let Shape { format, m, v, d, scale, gap } = shape;
     let name = format!("{format}, m={m}, v={v}, d={d}, scale={scale}, gap={gap}");
     Case::new("embed", name, move |b| {
-        let table = TestWeight::random(&mut b.random, format, v, d);
+        let table = TestWeight::of(b, format, v, d);
         // the last row, a repeated id and ids beyond the table
         let mut ids: Vec<u32> = (0..m).map(|_| b.random.below(v) as u32).collect();
         ids[0] = v as u32 - 1;
@@ -46,14 +62,14 @@ fn case(shape: Shape) -> Case {
             ids[1] = v as u32;
             ids[m - 1] = u32::MAX;
         }
-        let wanted = ids.iter().flat_map(|&id| {
-            (0..d).map(move |i| (id as usize, i)).map(|(id, i)| {
-                let factor = if id < v { f64::from(scale) } else { 0.0 };
-                let at = id.min(v - 1) * d + i;
-                (factor * table.values[at], factor * table.magnitudes[at])
-            })
-        });
-        let expect = Expect::close(Rule::Bound { units: 4.0 }, wanted);
+        let wanted = |id: usize, i: usize| {
+            let factor = if id < v { f64::from(scale) } else { 0.0 };
+            let at = id.min(v - 1) * d + i;
+            (factor * table.values[at], factor * table.magnitudes[at])
+        };
+        let places = || ids.iter().flat_map(|&id| (0..d).map(move |i| (id as usize, i)));
+        let rule = Rule::Bound { units: 4.0 };
+        let expect = b.expect(rule, m * d, || places().map(|(id, i)| wanted(id, i)));
         let ids = b.push(Tensor::input("ids", &[m], &ids).per_row());
         let data = b.push(Tensor::input("table", &[table.bytes.len()], &table.bytes));
         let out = b.push(Tensor::output("out", &[m, d], DType::F32, expect).gap(gap).per_row());

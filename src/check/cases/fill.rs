@@ -1,7 +1,10 @@
 //! Cases of `fill`.
 
 use crate::{
-    check::case::{Case, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Tensor},
+    },
     dtype::DType,
     ops::Fill,
 };
@@ -13,6 +16,18 @@ pub(super) fn cases() -> Vec<Case> {
         case(DType::F32, 5, 7, 3, f32::NEG_INFINITY.to_bits()),
         case(DType::U32, 3, 257, 0, u32::MAX - 1),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let dtype = d.pick(&[DType::U32, DType::F32]);
+    let (m, c, gap) = (d.size(70), d.size(600), d.gap());
+    let bits = d.pick(&[0, 1.5f32.to_bits(), f32::INFINITY.to_bits(), u32::MAX - 1]);
+    d.sweep(case(dtype, m, c, gap, bits))
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(DType::F32, m, s.vocab, 0, 0)]
 }
 
 fn case(dtype: DType, m: usize, c: usize, gap: usize, bits: u32) -> Case {

@@ -1,7 +1,10 @@
 //! Cases of `gate_grad`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::{Gate, GateGrad},
 };
@@ -15,6 +18,16 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(case(gate, 2, 1536, 0));
     }
     cases
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.pick(&[Gate::Silu, Gate::GeluTanh]), d.size(64), d.size(1600), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(Gate::Silu, m, s.feed_forward, 0)]
 }
 
 fn case(gate: Gate, m: usize, f: usize, gap: usize) -> Case {

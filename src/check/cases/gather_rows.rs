@@ -1,13 +1,26 @@
 //! Cases of `gather_rows`.
 
 use crate::{
-    check::case::{Case, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Tensor},
+    },
     dtype::DType,
     ops::GatherRows,
 };
 
 pub(super) fn cases() -> Vec<Case> {
     vec![case(70, 64, 33, 0).sweep(), case(1, 1, 1, 0), case(9, 5, 7, 3), case(3, 17, 576, 0)]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(70), d.size(70), d.size(600), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(64, m, s.width, 0)]
 }
 
 fn case(r: usize, m: usize, c: usize, gap: usize) -> Case {

@@ -2,7 +2,7 @@
 
 use crate::{
     check::{
-        Random,
+        Draw, ModelSizes, Random,
         case::{Case, Expect, Tensor},
     },
     dtype::DType,
@@ -70,6 +70,20 @@ pub(super) fn cases() -> Vec<Case> {
         case(1, 1, 1, 1, 1, 0, Guesses::Plain, false),
         case(2, 3, 4, 4, 0, 0, Guesses::Plain, false),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (r, k, m) = (d.size(63), d.size(64), d.size(64));
+    let l = m.min(r + 1) + d.below(4);
+    let sizes = Sizes { r, k, m, l, nodes: d.below(m + 10) as u32, gap: d.gap() };
+    let kinds = [Guesses::Plain, Guesses::Tied, Guesses::Sure, Guesses::Few];
+    case(sizes, d.pick(&kinds), d.flag())
+}
+
+/// Those that are timed.
+pub(super) fn timed(_: &ModelSizes, m: usize) -> Vec<Case> {
+    let nodes = m as u32;
+    vec![case(Sizes { r: 4, k: 10, m, l: 5, nodes, gap: 0 }, Guesses::Plain, false)]
 }
 
 /// A node: token, log-probability, depth and parent.

@@ -2,7 +2,10 @@
 
 use super::rms_norm::{RULE, normed};
 use crate::{
-    check::case::{Case, Expect, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Tensor},
+    },
     ops::HeadRmsNorm,
 };
 
@@ -14,6 +17,16 @@ pub(super) fn cases() -> Vec<Case> {
         case(2, 2, 256, 0),
         case(3, 9, 64, 64),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(40), d.size(9), d.size(256), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.heads, s.head, 0)]
 }
 
 fn case(m: usize, h: usize, d: usize, gap: usize) -> Case {

@@ -1,8 +1,11 @@
 //! Cases of `kv_commit`.
 
-use super::pages::{Cache, FORMATS};
+use super::pages::{Cache, FORMATS, draw_format};
 use crate::{
-    check::case::{Case, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Tensor},
+    },
     ops::{KvCommit, KvFormat},
 };
 
@@ -24,6 +27,20 @@ pub(super) fn cases() -> Vec<Case> {
     }
     cases.push(case(KvFormat::F16, 3, [16, 3, 10], Moves::Scattered));
     cases
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (format, head) = draw_format(d);
+    let (m, g) = (d.size(64), d.size(4));
+    let moves = d.pick(&[Moves::Down, Moves::Scattered]);
+    let slots = 2 * m + d.below(40);
+    let case = case(format, m, [slots, g, head], moves);
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(KvFormat::F16, m, [s.context, s.kv_heads, s.head], Moves::Scattered)]
 }
 
 fn case(format: KvFormat, m: usize, dims: [usize; 3], moves: Moves) -> Case {

@@ -1,8 +1,11 @@
 //! Cases of `kv_write`.
 
-use super::pages::{Cache, FORMATS, Pages};
+use super::pages::{Cache, FORMATS, Pages, draw_format};
 use crate::{
-    check::case::{Case, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Tensor},
+    },
     ops::{KvFormat, KvWrite},
 };
 
@@ -17,6 +20,21 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(case(KvFormat::F32, 3, [16, 3, 10], 7));
     cases.push(case(KvFormat::F16, 3, [16, 3, 10], 7));
     cases
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (format, head) = draw_format(d);
+    let (m, g) = (d.size(64), d.size(4));
+    let slots = m + d.below(40);
+    let case = case(format, m, [slots, g, head], d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    [KvFormat::F16, KvFormat::Q8_0]
+        .map(|format| case(format, m, [s.context, s.kv_heads, s.head], 0))
+        .into()
 }
 
 fn case(format: KvFormat, m: usize, dims: [usize; 3], gap: usize) -> Case {

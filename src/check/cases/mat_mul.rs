@@ -1,7 +1,10 @@
 //! Cases of `mat_mul`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Rule, Tensor},
+    },
     dtype::DType,
     ops::{MatMul, Side, Then},
 };
@@ -39,6 +42,30 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let side = [Side::Plain, Side::Transposed];
+    let shape = Shape {
+        sides: [d.pick(&side), d.pick(&side)],
+        dims: [d.size(70), d.size(130), d.size(600)],
+        then: d.pick(&[Then::Store, Then::Add]),
+        bias: d.flag(),
+        gap: d.gap(),
+    };
+    // rows of a transposed `a` are columns in memory
+    if shape.sides[0] == Side::Plain { d.sweep(case(shape)) } else { case(shape) }
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(Shape {
+        sides: [Side::Plain, Side::Transposed],
+        dims: [8 * m, s.width, s.width],
+        then: Then::Store,
+        bias: false,
+        gap: 0,
+    })]
+}
+
 fn case(shape: Shape) -> Case {
     let Shape { sides, dims: [m, n, k], then, bias, gap } = shape;
     let letter = |side| if side == Side::Plain { 'n' } else { 't' };
@@ -55,7 +82,7 @@ fn case(shape: Shape) -> Case {
             Side::Plain => row * columns + column,
             Side::Transposed => column * rows + row,
         };
-        let wanted = (0..m * n).map(|i| {
+        let wanted = |i: usize| {
             let (row, column) = (i / n, i % n);
             let before = if then == Then::Add { f64::from(y[i]) } else { 0.0 };
             let shift = if bias { f64::from(biases[column]) } else { 0.0 };
@@ -64,9 +91,10 @@ fn case(shape: Shape) -> Case {
                     * f64::from(b[at(b_side, j, column, (k, n))]);
                 (sum + term, size + term.abs())
             })
-        });
+        };
         // One rounding a term along one chain of sums, which seldom add up.
-        let expect = Expect::close(Rule::Bound { units: 4.0 + (k as f64).sqrt() }, wanted);
+        let rule = Rule::Bound { units: 4.0 + (k as f64).sqrt() };
+        let expect = build.expect(rule, m * n, || (0..m * n).map(wanted));
         let stored = |side, rows, columns| match side {
             Side::Plain => [rows, columns],
             Side::Transposed => [columns, rows],

@@ -31,7 +31,7 @@ mod top_k;
 mod tree_attention;
 mod verify_tree;
 
-use super::case::Case;
+use super::{ModelSizes, case::Case, draw::Draw};
 
 /// The whole table, in the order of [`crate::ops::Op::NAMES`].
 pub fn cases() -> Vec<Case> {
@@ -71,12 +71,93 @@ pub fn cases() -> Vec<Case> {
     .concat()
 }
 
+/// The cases that are timed, with `m` rows of a model of these sizes.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    [
+        embed::timed,
+        rms_norm::timed,
+        add_rms_norm::timed,
+        head_rms_norm::timed,
+        qmatmul::timed,
+        rope::timed,
+        kv_write::timed,
+        kv_commit::timed,
+        tree_attention::timed,
+        gate_mul::timed,
+        gather_rows::timed,
+        copy::timed,
+        fill::timed,
+        add::timed,
+        silu_add::timed,
+        row_stats::timed,
+        top_k::timed,
+        build_tree::timed,
+        grow_tree::timed,
+        verify_tree::timed,
+        mat_mul::timed,
+        silu_grad::timed,
+        column_sums::timed,
+        softmax_xent::timed,
+        adamw::timed,
+        attention_grad::timed,
+        rms_norm_grad::timed,
+        gate_grad::timed,
+        softmax_kl::timed,
+    ]
+    .into_iter()
+    .flat_map(|timed| timed(s, m))
+    .collect()
+}
+
+/// A random legal case of an op; `None` for a name that is no op's.
+pub fn draw(op: &str, d: &mut Draw) -> Option<Case> {
+    let draw = match op {
+        "embed" => embed::draw,
+        "rms_norm" => rms_norm::draw,
+        "add_rms_norm" => add_rms_norm::draw,
+        "head_rms_norm" => head_rms_norm::draw,
+        "qmatmul" => qmatmul::draw,
+        "rope" => rope::draw,
+        "kv_write" => kv_write::draw,
+        "kv_commit" => kv_commit::draw,
+        "tree_attention" => tree_attention::draw,
+        "gate_mul" => gate_mul::draw,
+        "gather_rows" => gather_rows::draw,
+        "copy" => copy::draw,
+        "fill" => fill::draw,
+        "add" => add::draw,
+        "silu_add" => silu_add::draw,
+        "row_stats" => row_stats::draw,
+        "top_k" => top_k::draw,
+        "build_tree" => build_tree::draw,
+        "grow_tree" => grow_tree::draw,
+        "verify_tree" => verify_tree::draw,
+        "mat_mul" => mat_mul::draw,
+        "silu_grad" => silu_grad::draw,
+        "column_sums" => column_sums::draw,
+        "row_squares" => column_sums::draw_rows,
+        "softmax_xent" => softmax_xent::draw,
+        "adamw" => adamw::draw,
+        "span_softmax" => attention_grad::draw_softmax,
+        "softmax_grad" => attention_grad::draw_grad,
+        "rms_norm_grad" => rms_norm_grad::draw,
+        "gate_grad" => gate_grad::draw,
+        "softmax_kl" => softmax_kl::draw,
+        _ => return None,
+    };
+    Some(draw(d))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::ops::Op;
+    use crate::{
+        backend::cpu::Cpu,
+        check::{Outcome, self_check},
+        ops::Op,
+    };
 
     /// Ops whose rows are one thing, so that a row alone is another input.
     const WHOLE: [&str; 3] = ["grow_tree", "verify_tree", "column_sums"];
@@ -89,6 +170,20 @@ mod tests {
             let swept = cases.iter().any(|c| c.op == op && c.sweep);
             assert_eq!(swept, !WHOLE.contains(&op), "a sweep of {op}");
         }
+    }
+
+    #[test]
+    fn every_op_can_be_drawn_and_simplest_cases_are_legal() {
+        let reference = Cpu::reference();
+        for &op in Op::NAMES {
+            let simplest = draw(op, &mut Draw::replay(&[])).expect(op);
+            assert_eq!(simplest.op, op);
+            assert_eq!(self_check(&simplest, &reference), Outcome::Pass, "{}", simplest.name);
+            let names: HashSet<String> =
+                (0..20).map(|seed| draw(op, &mut Draw::random(seed)).expect(op).name).collect();
+            assert!(names.len() > 10, "{op}: {names:?}");
+        }
+        assert!(draw("no_op", &mut Draw::replay(&[])).is_none());
     }
 
     #[test]

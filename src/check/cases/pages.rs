@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::{
     check::{
-        Random,
+        Draw, Random,
         case::{Build, Expect, Handle, Tensor, Views},
     },
     ops::{KvFormat, KvLayer},
@@ -13,6 +13,16 @@ use crate::{
 
 /// All formats of pages.
 pub(super) const FORMATS: [KvFormat; 3] = [KvFormat::F32, KvFormat::F16, KvFormat::Q8_0];
+
+/// A format and a size of heads that it can hold.
+pub(super) fn draw_format(d: &mut Draw) -> (KvFormat, usize) {
+    let format = d.pick(&FORMATS);
+    let head = match format {
+        KvFormat::Q8_0 => BLOCK * d.size(8),
+        KvFormat::F32 | KvFormat::F16 => 2 * d.size(128),
+    };
+    (format, head)
+}
 
 /// Keys or values `[S, G, d]`.
 #[derive(Clone)]

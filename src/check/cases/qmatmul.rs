@@ -2,7 +2,8 @@
 
 use crate::{
     check::{
-        case::{Build, Case, Expect, Rule, Tensor},
+        Draw, ModelSizes,
+        case::{Build, Case, Rule, Tensor},
         weights::TestWeight,
     },
     dtype::DType,
@@ -63,6 +64,53 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let format = d.pick(&F::ALL);
+    let activations = d.pick(&[Activations::F32, Activations::Q12, Activations::Q8]);
+    let (m, n) = (d.size(130), d.size(100));
+    let k = format.k_multiple() * d.size(1024 / format.k_multiple());
+    let then = d.pick(&[Then::Store, Then::Add]);
+    let case = case(Shape { format, m, n, k, then, activations, bias: d.flag(), gap: d.gap() });
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    let (then, bias, gap) = (Then::Store, false, 0);
+    let formats = [
+        (F::Q4_1, Activations::F32),
+        (F::Q4_1, Activations::Q12),
+        (F::Q4_1, Activations::Q8),
+        (F::Q8_0, Activations::F32),
+        (F::Q8_0, Activations::Q8),
+        (F::Q4_K, Activations::F32),
+        (F::Q6_K, Activations::F32),
+        (F::F16, Activations::F32),
+    ];
+    let up = formats.into_iter().map(|(format, activations)| Shape {
+        format,
+        m,
+        n: s.feed_forward,
+        k: s.width,
+        then,
+        activations,
+        bias,
+        gap,
+    });
+    let down = Shape {
+        format: F::Q8_0,
+        m,
+        n: s.width,
+        k: s.feed_forward,
+        then,
+        activations: Activations::F32,
+        bias,
+        gap,
+    };
+    let output = Shape { n: s.vocab, k: s.width, ..down };
+    up.chain([down, output]).map(case).collect()
+}
+
 fn name(shape: &Shape) -> String {
     let Shape { format, m, n, k, then, activations, bias, gap } = shape;
     let then = if *then == Then::Add { "add" } else { "store" };
@@ -110,7 +158,7 @@ fn accuracy(format: F, activations: Activations, max: f64) -> Case {
 
 fn build(b: &mut Build, shape: Shape, x: &[f32], seen: &[f64], rule: Rule) {
     let Shape { format, m, n, k, then, activations, bias, gap } = shape;
-    let w = TestWeight::random(&mut b.random, format, n, k);
+    let w = TestWeight::of(b, format, n, k);
     let bias = bias.then(|| b.random.floats(n));
     let before = b.random.floats(m * n);
     let start = |row: usize, col: usize| {
@@ -118,18 +166,16 @@ fn build(b: &mut Build, shape: Shape, x: &[f32], seen: &[f64], rule: Rule) {
         let before = if then == Then::Add { f64::from(before[row * n + col]) } else { 0.0 };
         (bias + before, bias.abs() + before.abs())
     };
-    let mut wanted = Vec::with_capacity(m * n);
-    for row in 0..m {
-        for col in 0..n {
-            let (mut sum, mut magnitude) = start(row, col);
-            for i in 0..k {
-                sum += w.values[col * k + i] * seen[row * k + i];
-                magnitude += w.magnitudes[col * k + i] * seen[row * k + i].abs();
-            }
-            wanted.push((sum, magnitude));
+    let wanted = |row: usize, col: usize| {
+        let (mut sum, mut magnitude) = start(row, col);
+        for i in 0..k {
+            sum += w.values[col * k + i] * seen[row * k + i];
+            magnitude += w.magnitudes[col * k + i] * seen[row * k + i].abs();
         }
-    }
-    let expect = Expect::close(rule, wanted);
+        (sum, magnitude)
+    };
+    let places = || (0..m).flat_map(|row| (0..n).map(move |col| (row, col)));
+    let expect = b.expect(rule, m * n, || places().map(|(row, col)| wanted(row, col)));
     let x = b.push(Tensor::input("x", &[m, k], x).gap(gap).per_row());
     let data = b.push(Tensor::input("w", &[w.bytes.len()], &w.bytes));
     let bias = bias.map(|bias| b.push(Tensor::input("bias", &[n], &bias)));

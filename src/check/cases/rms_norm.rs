@@ -1,7 +1,10 @@
 //! Cases of `rms_norm`, and what the norms share.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::RmsNorm,
 };
@@ -22,6 +25,16 @@ pub(super) fn normed(x: &[f32], weight: &[f32], eps: f32) -> Vec<(f64, f64)> {
 
 pub(super) fn cases() -> Vec<Case> {
     vec![case(64, 96, 0).sweep(), case(1, 1, 0), case(3, 7, 0), case(2, 1021, 3), case(5, 576, 0)]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(70), d.size(1100), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.width, 0)]
 }
 
 fn case(m: usize, d: usize, gap: usize) -> Case {

@@ -1,7 +1,10 @@
 //! Cases of `rms_norm_grad`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::{RmsNormGrad, Then},
 };
@@ -15,6 +18,17 @@ pub(super) fn cases() -> Vec<Case> {
         case([3, 1, 576], 0, Then::Add),
         case([2, 2, 1021], 3, Then::Store),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let then = d.pick(&[Then::Store, Then::Add]);
+    let case = case([d.size(64), d.size(4), d.size(600)], d.gap(), then);
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case([m, 1, s.width], 0, Then::Store)]
 }
 
 fn case([m, h, d]: [usize; 3], gap: usize, then: Then) -> Case {

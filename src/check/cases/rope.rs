@@ -1,7 +1,10 @@
 //! Cases of `rope`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     ops::{Rope, RopeStyle},
 };
 
@@ -27,6 +30,20 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(case(Shape { style, m: 3, h: 2, d: 256, rot: 256, gap: 512 }));
     }
     cases
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let style = d.pick(&[RopeStyle::Interleaved, RopeStyle::Halved]);
+    let (m, h, half) = (d.size(64), d.size(8), d.size(128));
+    let rot = 2 * d.size(half);
+    let case = case(Shape { style, m, h, d: 2 * half, rot, gap: d.gap() });
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    let style = RopeStyle::Halved;
+    vec![case(Shape { style, m, h: s.heads, d: s.head, rot: s.head, gap: 0 })]
 }
 
 fn case(shape: Shape) -> Case {

@@ -2,7 +2,7 @@
 
 use crate::{
     check::{
-        Random,
+        Draw, ModelSizes, Random,
         case::{Case, Expect, Rule, Tensor},
     },
     dtype::DType,
@@ -21,6 +21,10 @@ pub(super) enum Logits {
 }
 
 impl Logits {
+    pub(super) fn draw(d: &mut Draw) -> Self {
+        d.pick(&[Self::Plain, Self::Tied, Self::Large])
+    }
+
     pub(super) fn make(self, random: &mut Random, len: usize) -> Vec<f32> {
         let value = |random: &mut Random| match self {
             Self::Plain => random.uniform(-10.0, 10.0),
@@ -29,6 +33,11 @@ impl Logits {
         };
         (0..len).map(|_| value(random)).collect()
     }
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.vocab, 0, Logits::Plain)]
 }
 
 /// What a row's probabilities amount to, in f64, with magnitudes. `exp` may be off by an error that
@@ -68,6 +77,11 @@ pub(super) fn cases() -> Vec<Case> {
         case(2, 2048, 0, Logits::Large),
         case(5, 2047, 0, Logits::Plain),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(64), d.size(3000), d.gap(), Logits::draw(d));
+    d.sweep(case)
 }
 
 fn case(m: usize, v: usize, gap: usize, kind: Logits) -> Case {

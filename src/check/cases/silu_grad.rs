@@ -1,13 +1,26 @@
 //! Cases of `silu_grad`.
 
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::SiluGrad,
 };
 
 pub(super) fn cases() -> Vec<Case> {
     vec![case(64, 33, 0).sweep(), case(1, 1, 0), case(3, 7, 5), case(2, 576, 0)]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case(d.size(70), d.size(600), d.gap());
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.width, 0)]
 }
 
 fn case(m: usize, d: usize, gap: usize) -> Case {

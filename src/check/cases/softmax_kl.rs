@@ -2,7 +2,10 @@
 
 use super::row_stats::{Logits, stats};
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::SoftmaxKl,
 };
@@ -16,6 +19,16 @@ pub(super) fn cases() -> Vec<Case> {
         case([2, 8192], 0, Logits::Plain),
         equal(3, 2049),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case([d.size(64), d.size(1000)], d.gap(), Logits::draw(d));
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case([m, s.vocab], 0, Logits::Plain)]
 }
 
 fn case([m, v]: [usize; 2], gap: usize, kind: Logits) -> Case {

@@ -2,7 +2,10 @@
 
 use super::row_stats::{Logits, stats};
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::SoftmaxXent,
 };
@@ -15,6 +18,16 @@ pub(super) fn cases() -> Vec<Case> {
         case([3, 40, 8], 5, Logits::Large),
         case([2, 8192, 3], 0, Logits::Plain),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let case = case([d.size(64), d.size(1000), d.size(8)], d.gap(), Logits::draw(d));
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case([m, s.vocab, 4], 0, Logits::Plain)]
 }
 
 fn case([m, v, j]: [usize; 3], gap: usize, logits: Logits) -> Case {

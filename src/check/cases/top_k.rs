@@ -2,7 +2,10 @@
 
 use super::row_stats::{Logits, stats};
 use crate::{
-    check::case::{Case, Expect, Rule, Tensor},
+    check::{
+        Draw, ModelSizes,
+        case::{Case, Expect, Rule, Tensor},
+    },
     dtype::DType,
     ops::TopK,
 };
@@ -16,6 +19,17 @@ pub(super) fn cases() -> Vec<Case> {
         case(2, 2048, 64, Logits::Large),
         case(5, 2047, 1, Logits::Plain),
     ]
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (m, v) = (d.size(64), d.size(3000));
+    let case = case(m, v, d.size(v.min(TopK::MAX_K)), Logits::draw(d));
+    d.sweep(case)
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(m, s.vocab, 10, Logits::Plain)]
 }
 
 fn case(m: usize, v: usize, k: usize, kind: Logits) -> Case {

@@ -1,9 +1,9 @@
 //! Cases of `tree_attention`.
 
-use super::pages::{Cache, FORMATS};
+use super::pages::{Cache, FORMATS, draw_format};
 use crate::{
     check::{
-        Random,
+        Draw, ModelSizes, Random,
         case::{Build, Case, Expect, Handle, Rule, Tensor, Views},
     },
     dtype::DType,
@@ -81,6 +81,37 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(case(Shape { per_head, gap, ..shape }));
     }
     cases
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let (format, head) = draw_format(d);
+    let (m, g) = (d.size(64), d.size(4));
+    let h = g * d.size(4);
+    let page = d.size(64);
+    let pages = d.size((400 / page).min(20));
+    let (path, window) = (d.size(16), if d.flag() { d.size(60) } else { 0 });
+    let per_head = d.flag();
+    let shape =
+        Shape { format, m, h, g, d: head, page, pages, path, window, per_head, gap: d.gap() };
+    d.sweep(case(shape))
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    let shape = |format| Shape {
+        format,
+        m,
+        h: s.heads,
+        g: s.kv_heads,
+        d: s.head,
+        page: 64,
+        pages: s.context / 64,
+        path: m.min(16),
+        window: 0,
+        per_head: false,
+        gap: 0,
+    };
+    [KvFormat::F16, KvFormat::Q8_0].map(|format| case(shape(format))).into()
 }
 
 const SMALL: Shape = Shape {
@@ -181,7 +212,7 @@ fn case(shape: Shape) -> Case {
         let rows = random_rows(&mut b.random, &shape, slots, seqs);
         let table = random_table(&mut b.random, &shape, all, &rows);
         let q = b.random.floats(m * h * d);
-        let expect = Expect::close(RULE, naive(&shape, &q, &cache, &table, &rows));
+        let expect = b.expect(RULE, m * h * d, || naive(&shape, &q, &cache, &table, &rows));
         let table = b.push(Tensor::input("table", &[seqs, heads, pages], &table));
         let layer = cache.push(b, None);
         let meta = rows.push(b, m);

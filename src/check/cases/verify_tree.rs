@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     check::{
-        Random,
+        Draw, ModelSizes, Random,
         case::{Build, Case, Expect, Rule, Tensor},
     },
     dtype::DType,
@@ -55,6 +55,42 @@ struct Spec {
 pub(super) fn cases() -> Vec<Case> {
     let with_commit = |s: Spec| s.m == COMMITTED_ROWS;
     specs().into_iter().map(|s| if with_commit(s) { chain_case(s) } else { case(s) }).collect()
+}
+
+pub(super) fn draw(d: &mut Draw) -> Case {
+    let rule = d.pick(&[VerifyRule::Greedy, VerifyRule::Seeded, VerifyRule::Typical]);
+    let (m, v) = (d.size(64), d.size(300));
+    let spec = Spec {
+        rule,
+        m,
+        v,
+        nodes: d.below(m + 10) as u32,
+        shape: d.pick(&[Shape::Chain, Shape::Star, Shape::Random, Shape::Broken]),
+        temperature: match rule {
+            VerifyRule::Greedy => 1.0,
+            VerifyRule::Seeded | VerifyRule::Typical => d.pick(&[1.0, 0.0, 0.7, 1.3]),
+        },
+        prefix: d.pick(&[0, 1000, u32::MAX - 70]),
+        gap: d.gap(),
+    };
+    match d.flag() {
+        true if m <= COMMITTED_ROWS => chain_case(spec),
+        _ => case(spec),
+    }
+}
+
+/// Those that are timed.
+pub(super) fn timed(s: &ModelSizes, m: usize) -> Vec<Case> {
+    vec![case(Spec {
+        rule: VerifyRule::Greedy,
+        m,
+        v: s.vocab,
+        nodes: m as u32,
+        shape: Shape::Random,
+        temperature: 1.0,
+        prefix: 1000,
+        gap: 0,
+    })]
 }
 
 /// Trees of this many rows are committed too.

@@ -15,7 +15,8 @@ use std::{
 
 use coppice::{
     backend::{
-        AdapterKind, AdapterReport, BackendError, BackendResult, SharedBackend, Support, Tier,
+        AdapterDetails, AdapterKind, AdapterReport, BackendError, BackendResult, SharedBackend,
+        Support, Tier,
         cpu::{Cpu, Execution, Executor, HostMemory},
         cuda::{
             kernels::{self, Launch, Unit},
@@ -50,6 +51,7 @@ pub fn open() -> SharedBackend {
         max_buffer_bytes: u64::MAX,
         max_binding_bytes: u64::MAX,
         workgroup_memory_bytes: 48 << 10,
+        details: AdapterDetails::default(),
     };
     Arc::new(Cpu::new(report, HostCuda))
 }

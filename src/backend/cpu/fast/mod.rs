@@ -7,6 +7,7 @@
 //! any number of threads, and with any instruction set.
 
 mod lower;
+mod peaks;
 mod plan;
 pub mod simd;
 mod team;
@@ -15,7 +16,10 @@ use std::fs;
 
 use super::{Cpu, Execution, Executor};
 use crate::{
-    backend::{AdapterKind, AdapterReport, BackendError, BackendResult, Support, Tier},
+    backend::{
+        AdapterDetails, AdapterKind, AdapterReport, BackendError, BackendResult, Peaks, Support,
+        Tier,
+    },
     ops::Op,
     record::Recording,
 };
@@ -62,6 +66,7 @@ impl Cpu<Fast> {
             max_buffer_bytes: isize::MAX as u64,
             max_binding_bytes: isize::MAX as u64,
             workgroup_memory_bytes: 0,
+            details: AdapterDetails::default(),
         };
         Ok(Self::new(report, Fast { isa, team, name }))
     }
@@ -90,6 +95,10 @@ impl Executor for Fast {
         let ops = recording.nodes.iter().map(|node| lower(&node.op, self.threads(), self.isa));
         let ops = ops.collect::<Result<_, _>>()?;
         Ok(FastPlan::new(recording.clone(), ops, self.threads()))
+    }
+
+    fn peaks(&self) -> Peaks {
+        peaks::measure(self.isa, self.threads())
     }
 
     fn run(&self, plan: &FastPlan, _execution: &mut Execution<'_>) -> BackendResult<()> {

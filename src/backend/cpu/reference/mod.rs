@@ -18,7 +18,9 @@ mod tree;
 
 use super::{Cpu, Execution, Executor, Operands};
 use crate::{
-    backend::{AdapterKind, AdapterReport, BackendError, BackendResult, Support, Tier},
+    backend::{
+        AdapterDetails, AdapterKind, AdapterReport, BackendError, BackendResult, Support, Tier,
+    },
     ops::Op,
     record::Recording,
 };
@@ -44,6 +46,7 @@ impl Cpu<Reference> {
             max_buffer_bytes: isize::MAX as u64,
             max_binding_bytes: isize::MAX as u64,
             workgroup_memory_bytes: 0,
+            details: AdapterDetails::default(),
         };
         Self::new(report, Reference)
     }

@@ -1,15 +1,20 @@
-//! A device that is wrong on purpose, to prove that the op table notices.
+//! A device that is wrong on purpose, to prove that the op table and the programs around it notice.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    str::FromStr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use coppice::{
+use crate::{
     backend::{
         AdapterReport, Backend, BackendError, BackendResult, Buffer, BufferDesc, Download,
-        MemoryUse, Prepared, Support, Ticket, View, Wait,
+        MemoryUse, Peaks, Prepared, SharedBackend, Support, Ticket, View, Wait,
     },
+    error::{Error, Result},
     ops::{Access, Op},
     record::Recording,
 };
@@ -45,11 +50,48 @@ pub enum Fault {
     Lost,
     /// The driver fails when it runs.
     Failing,
+    /// Runs never end.
+    Hang,
+    /// The process ends without a word when it runs.
+    Crash,
+    /// Runs take half as long again.
+    Slow,
 }
 
-/// The wrapped device with its fault. Faults are applied to the bytes read back.
-pub struct Faulty<B> {
-    inner: B,
+impl Fault {
+    /// Those that have a name on the command line.
+    const NAMED: [(&'static str, Self); 13] = [
+        ("wrong-tail", Self::WrongTail),
+        ("unwritten", Self::Unwritten),
+        ("nan", Self::Nan),
+        ("write-after", Self::WriteAfter),
+        ("write-before", Self::WriteBefore),
+        ("changed-input", Self::ChangedInput),
+        ("row-count", Self::RowCount),
+        ("not-repeatable", Self::NotRepeatable),
+        ("stale-replay", Self::StaleReplay),
+        ("lost", Self::Lost),
+        ("hang", Self::Hang),
+        ("crash", Self::Crash),
+        ("slow", Self::Slow),
+    ];
+}
+
+impl FromStr for Fault {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self> {
+        let found = Self::NAMED.into_iter().find(|(name, _)| *name == given);
+        found.map(|(_, fault)| fault).ok_or_else(|| Error::Invalid {
+            message: format!("`{given}` names no fault"),
+            hint: Some(format!("one of {}", Self::NAMED.map(|(name, _)| name).join(", "))),
+        })
+    }
+}
+
+/// The wrapped device with its fault. Most faults are applied to the bytes read back.
+pub struct Faulty {
+    inner: SharedBackend,
     fault: Fault,
     runs: AtomicUsize,
     prepared: AtomicUsize,
@@ -58,22 +100,23 @@ pub struct Faulty<B> {
 
 struct Work {
     inner: Prepared,
-    output: View,
+    output: Option<View>,
     input: Option<View>,
     ops: usize,
     rows: usize,
     index: usize,
 }
 
-impl<B: Backend> Faulty<B> {
-    pub fn new(inner: B, fault: Fault) -> Self {
+impl Faulty {
+    /// A device with a fault.
+    pub fn new(inner: SharedBackend, fault: Fault) -> Self {
         let (runs, prepared) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self { inner, fault, runs, prepared, first: Mutex::new(None) }
     }
 
     /// Plants the fault in the download, which holds whole buffers.
     fn spoil(&self, download: &mut Download, reads: &[View], work: &Work) {
-        let output = &work.output;
+        let Some(output) = &work.output else { return };
         let size = output.dtype.size();
         let start = output.offset as usize;
         let end = start + output.span_bytes() as usize;
@@ -82,9 +125,14 @@ impl<B: Backend> Faulty<B> {
         };
         let (from, to) = download.ranges[buffer];
         let bytes = &mut download.bytes[from..to];
+        // A fault needs an element to sit in.
+        if end - start < size || (self.fault == Fault::WriteAfter && end >= bytes.len()) {
+            return;
+        }
         let last = end - size..end;
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         match self.fault {
+            Fault::WrongTail | Fault::Nan if size != 4 => bytes[start] ^= 1,
             Fault::WrongTail => {
                 let value = f32::from_le_bytes(word(&bytes[last.clone()]));
                 bytes[last].copy_from_slice(&(value + value.abs() * 1e-3 + 1e-3).to_le_bytes());
@@ -97,21 +145,24 @@ impl<B: Backend> Faulty<B> {
             Fault::RowCount if work.ops == 1 && work.rows > 1 => bytes[start] ^= 1,
             Fault::NotRepeatable => bytes[start] ^= (run % 2) as u8,
             Fault::StaleReplay => {
-                let mut first = self.first.lock().expect("nobody panics while holding it");
+                let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = bytes[start..end].to_vec();
                 bytes[start..end].copy_from_slice(first.get_or_insert(now));
             }
             Fault::Recording(index) if index == work.index => bytes[start] ^= 1,
             Fault::ChangedInput => {
-                let input = work.input.as_ref().expect("the case has an input");
+                let Some(input) = &work.input else { return };
                 let at = reads.iter().position(|v| v.buffer.id() == input.buffer.id());
-                let (from, _) = download.ranges[at.expect("all buffers are read")];
-                download.bytes[from + input.offset as usize] ^= 1;
+                let Some(at) = at else { return };
+                download.bytes[download.ranges[at].0 + input.offset as usize] ^= 1;
             }
             Fault::None
             | Fault::Refused
             | Fault::Lost
             | Fault::Failing
+            | Fault::Hang
+            | Fault::Crash
+            | Fault::Slow
             | Fault::RowCount
             | Fault::Recording(_) => {}
         }
@@ -119,10 +170,10 @@ impl<B: Backend> Faulty<B> {
 }
 
 fn word(bytes: &[u8]) -> [u8; 4] {
-    bytes.try_into().expect("planted faults are for outputs of four bytes")
+    bytes.try_into().expect("outputs of another size are left alone")
 }
 
-impl<B: Backend> Backend for Faulty<B> {
+impl Backend for Faulty {
     fn adapter(&self) -> &AdapterReport {
         self.inner.adapter()
     }
@@ -144,12 +195,15 @@ impl<B: Backend> Backend for Faulty<B> {
 
     fn prepare(&self, recording: &Recording) -> BackendResult<Prepared> {
         let inner = self.inner.prepare(recording)?;
-        let operands = recording.nodes[0].op.operands();
-        let written = operands.iter().find(|o| o.access != Access::Read).expect("ops write");
-        let input = operands.iter().find(|o| o.access == Access::Read).map(|o| o.view.clone());
-        let (device, rows) = (inner.device, written.view.shape.dim(0));
-        let (output, ops) = (written.view.clone(), recording.nodes.len());
+        let operands = recording.nodes.first().map(|node| node.op.operands()).unwrap_or_default();
+        let view = |written: bool| {
+            let found = operands.iter().find(|o| (o.access != Access::Read) == written);
+            found.map(|operand| operand.view.clone())
+        };
+        let (output, input, ops) = (view(true), view(false), recording.nodes.len());
+        let rows = output.as_ref().map_or(0, |view| view.shape.dim(0));
         let index = self.prepared.fetch_add(1, Ordering::Relaxed);
+        let device = inner.device;
         Ok(Prepared { device, inner: Box::new(Work { inner, output, input, ops, rows, index }) })
     }
 
@@ -169,16 +223,35 @@ impl<B: Backend> Backend for Faulty<B> {
                     adapter,
                 });
             }
+            Fault::Hang => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
+            Fault::Crash => std::process::abort(),
             _ => {}
         }
+        let started = Instant::now();
         let ticket = self.inner.submit(&work.inner, reads)?;
         let mut download = self.inner.finish(ticket, Wait::Park)?;
+        if self.fault == Fault::Slow {
+            let end = started.elapsed().mul_f64(1.5);
+            while started.elapsed() < end {
+                std::hint::spin_loop();
+            }
+        }
         self.spoil(&mut download, reads, work);
         Ok(Ticket { inner: Box::new(download) })
     }
 
     fn finish(&self, ticket: Ticket, _wait: Wait) -> BackendResult<Download> {
-        Ok(*ticket.inner.downcast().expect("tickets of this device hold downloads"))
+        let download = ticket.inner.downcast().map_err(|_| BackendError::ForeignDevice {
+            what: "submission".into(),
+            adapter: self.adapter().name.clone(),
+        })?;
+        Ok(*download)
+    }
+
+    fn peaks(&self) -> BackendResult<Peaks> {
+        self.inner.peaks()
     }
 
     fn memory(&self) -> MemoryUse {

@@ -1,0 +1,11 @@
+//! How fast ops are on a device, as shares of what that device can do.
+
+mod cases;
+mod cost;
+mod curve;
+mod measure;
+
+pub use cases::{Sizes, cases};
+pub use cost::{Cost, cost};
+pub use curve::{Cliff, Curve, cliffs, curve};
+pub use measure::{Latency, Spread, Timing, latency, time};
