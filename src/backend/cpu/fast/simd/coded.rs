@@ -245,10 +245,7 @@ fn add_scaled<S: Simd, const R: usize>(
 
 /// Runs a product of coded rows; unquantised weights have none.
 pub fn product_coded<const P: usize>(isa: Isa, p: ProductCoded<'_, P>) {
-    with_decoder!(p.layout.format, d => match isa.tiles() {
-            Some(tiles) => isa.run(TypedTiles(p, d, tiles)),
-            None => isa.run(TypedCoded(p, d)),
-        },
+    with_decoder!(p.layout.format, d => isa.run_tiled(|tiles| TypedTiles(p, d, tiles), TypedCoded(p, d)),
         format @ (QuantFormat::F32 | QuantFormat::F16 | QuantFormat::BF16) =>
             unreachable!("{format} weights see f32 rows"));
 }

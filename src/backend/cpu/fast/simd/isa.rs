@@ -89,12 +89,12 @@ impl Isa {
         self.constants().1
     }
 
-    /// Matrix units, where this instruction set has them.
-    pub fn tiles(self) -> Option<Tiles> {
+    /// Whether it comes with matrix units.
+    pub fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Amx(_, tiles) => Some(tiles),
-            _ => None,
+            Set::Amx(..) => true,
+            _ => false,
         }
     }
 
@@ -108,6 +108,20 @@ impl Isa {
             }
         }
         self.run(Constants)
+    }
+
+    /// Runs `tiled` made of the matrix units, or `plain` where there are none. Only instruction sets
+    /// that come with matrix units compile `tiled`.
+    pub fn run_tiled<T, K>(self, tiled: impl FnOnce(Tiles) -> T, plain: K) -> K::Output
+    where
+        T: Kernel<Output = K::Output>,
+        K: Kernel,
+    {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(s, tiles) => s.enter(tiled(tiles)),
+            _ => self.run(plain),
+        }
     }
 
     /// Runs `kernel` with this instruction set.

@@ -62,7 +62,7 @@ impl Pack {
     /// Panels of `m` rows.
     fn cut(self, m: usize, isa: Isa) -> Vec<Panel> {
         match self {
-            Self::Codes { .. } => Panel::cut(m, isa.tile(), isa.tiles().is_some()),
+            Self::Codes { .. } => Panel::cut(m, isa.tile(), isa.has_tiles()),
             Self::F32 => Panel::cut(m, isa.tile().min(WIDEST_F32), false),
         }
     }
