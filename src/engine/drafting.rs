@@ -169,8 +169,7 @@ impl Engine {
             has.upgrade().is_some_and(|has| Arc::ptr_eq(&has, heads)) && *of == format
         };
         if !self.heads.as_ref().is_some_and(same) {
-            let source = ModelSource::open(&self.path)?;
-            self.model.load_heads(&source, heads, format)?;
+            self.model.load_heads(&self.source, heads, format)?;
             self.heads = Some((Arc::downgrade(heads), format));
         }
         Ok(())

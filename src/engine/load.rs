@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Weak, atomic::AtomicBool},
 };
 
@@ -48,8 +48,8 @@ pub struct LoadOptions {
 /// A model on a device, with its tokenizer and one sequence.
 pub struct Engine {
     name: String,
-    /// File or folder of the model.
-    pub(super) path: PathBuf,
+    /// The model's file, for what is read from it later.
+    pub(super) source: ModelSource,
     backend: Arc<dyn Backend>,
     pub(super) model: Model,
     pub(super) sequence: Sequence,
@@ -117,7 +117,7 @@ impl Engine {
         };
         Ok(Self {
             name,
-            path: path.into(),
+            source,
             backend,
             model,
             sequence,

@@ -210,11 +210,10 @@ pub(super) fn head_rows(
         .ok_or_else(|| Error::invalid("a draft vocabulary without tokens"))?;
     let tensor = planner.source.tensor(name)?;
     let row_bytes = tensor.bytes.len() / tensor.shape.dim(0);
-    let rows: Vec<u8> = ids
-        .iter()
-        .flat_map(|&id| &tensor.bytes[id as usize * row_bytes..][..row_bytes])
-        .copied()
-        .collect();
+    let mut rows = Vec::with_capacity(ids.len() * row_bytes);
+    for &id in ids {
+        rows.extend_from_slice(&tensor.bytes[id as usize * row_bytes..][..row_bytes]);
+    }
     let shape = Shape::new(&[ids.len(), layout.k]);
     let some = TensorRef { name, shape, dtype: tensor.dtype, bytes: &rows };
     let mut packed = vec![0; layout.bytes];

@@ -270,8 +270,11 @@ impl Reader<'_> {
                     );
                 }
                 let scales = scales.chunks_exact(2).map(half);
-                let blocks = codes.chunks_exact(BLOCK).zip(scales);
-                blocks.flat_map(|(b, s)| b.iter().map(move |&c| s * f32::from(c as i8))).collect()
+                let mut data = Vec::with_capacity(rows * cols);
+                for (block, s) in codes.chunks_exact(BLOCK).zip(scales) {
+                    data.extend(block.iter().map(|&c| s * f32::from(c as i8)));
+                }
+                data
             }
             Ok(Dtype::F16) => {
                 self.bytes(name, Dtype::F16, &shape)?.chunks_exact(2).map(half).collect()
