@@ -18,31 +18,44 @@ impl<const VNNI: bool> Avx2<VNNI> {
             && (!VNNI || is_x86_feature_detected!("avxvnni"));
         has.then_some(Self(()))
     }
+}
 
+impl Avx2<false> {
     /// Runs a kernel with the features enabled.
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn inner<K: Kernel, const VNNI: bool>(simd: Avx2<VNNI>, kernel: K) -> K::Output {
-            kernel.run(simd)
-        }
         // SAFETY: `self` proves that the processor has the features.
-        unsafe { inner(self, kernel) }
+        unsafe { kernel.frame(self) }
     }
 }
 
 impl Avx2<true> {
-    /// As `enter`, with AVX-VNNI as well.
+    /// As without AVX-VNNI, with it as well.
     pub fn enter_vnni<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-        fn inner<K: Kernel>(simd: Avx2<true>, kernel: K) -> K::Output {
-            kernel.run(simd)
-        }
         // SAFETY: `self` proves that the processor has the features.
-        unsafe { inner(self, kernel) }
+        unsafe { kernel.frame_vnni(self) }
     }
 }
+
+/// The frames in which a kernel runs; methods of the kernel for the reason that AVX-512's is.
+trait Frame: Kernel + Sized {
+    /// # Safety
+    /// The processor must have the features, as `simd` says.
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn frame(self, simd: Avx2<false>) -> Self::Output {
+        self.run(simd)
+    }
+
+    /// # Safety
+    /// The processor must have the features, as `simd` says.
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    unsafe fn frame_vnni(self, simd: Avx2<true>) -> Self::Output {
+        self.run(simd)
+    }
+}
+
+impl<K: Kernel> Frame for K {}
 
 /// Intrinsics on a proven processor.
 macro_rules! x86 {

@@ -1,7 +1,4 @@
 //! [`Simd`] in AVX-512 with VNNI: one register is one vector.
-//!
-//! AMX is never used: processors report it where the system does not grant its state, and code that
-//! believes them dies.
 
 #[allow(clippy::wildcard_imports, reason = "dozens of intrinsics under their vendor names")]
 use std::arch::x86_64::*;
@@ -28,15 +25,25 @@ impl Avx512 {
 
     /// Runs a kernel with the features enabled.
     pub fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c,fma")]
-        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
-            kernel.run(simd)
-        }
         // SAFETY: `self` proves that the processor has the features.
-        unsafe { inner(self, kernel) }
+        unsafe { kernel.frame(self) }
     }
 }
+
+/// The frame in which a kernel runs. It is a method of the kernel and not of the instruction set, as
+/// the compiler puts it beside the type it is a method of: otherwise all kernels would be one unit,
+/// on which it spends minutes with one thread.
+trait Frame: Kernel + Sized {
+    /// # Safety
+    /// The processor must have the features, as `simd` says.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c,fma")]
+    unsafe fn frame(self, simd: Avx512) -> Self::Output {
+        self.run(simd)
+    }
+}
+
+impl<K: Kernel> Frame for K {}
 
 /// One intrinsic, or a few, on a proven processor.
 macro_rules! x86 {
