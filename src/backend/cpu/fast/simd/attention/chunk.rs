@@ -1,6 +1,9 @@
 //! One chunk of positions: who sees which of them, their keys and values brought into place.
 
-use super::{Attention, CHUNK, Local, Sight, tile::tiles};
+use super::{
+    Attention, CHUNK, Local, Sight,
+    tile::{PathScores, PathValues, SharedScores, SharedValues, Weights},
+};
 use crate::backend::cpu::fast::simd::{Kernel, LANES, Simd, math};
 
 /// Positions of the chunk from `chunk` on that lie in `from .. to`, counted from the chunk.
@@ -11,7 +14,8 @@ fn within(chunk: usize, from: usize, to: usize) -> (usize, usize) {
     (low, high.max(low))
 }
 
-/// All queries of the unit over one chunk.
+/// All queries of the unit over one chunk: what rows share first, then each row's own path, in an
+/// order that no other row changes.
 #[inline(always)]
 pub(super) fn chunk_of_rows<S: Simd>(
     s: S,
@@ -29,30 +33,48 @@ pub(super) fn chunk_of_rows<S: Simd>(
         let span = table.fold((CHUNK, 0), |(low, high), (l, h)| (low.min(l), high.max(h)));
         if span.0 < span.1 {
             let longest = rows.iter().max_by_key(|r| r.prefix).unwrap_or(&rows[0]);
-            let (keys, values) = (&mut *local.keys, &mut *local.values);
+            let values = Some(&mut *local.values);
+            let keys = &mut *local.keys;
             s.call(LoadChunk { op, g, row: longest, chunk, span, keys, values })?;
         }
-        // Queries in step share tiles; a row whose path lies in the chunk has keys of its own.
-        let place = |r: &Sight| Place::of(r, chunk);
-        for rows in rows.chunk_by(|a, b| place(a) == place(b) && !place(a).has_path()) {
-            let place = place(&rows[0]);
-            if place.has_path() {
-                let (row, span) = (&rows[0], (place.path, place.high));
-                let (keys, values) = (&mut *local.path_keys, &mut *local.path_values);
-                s.call(LoadChunk { op, g, row, chunk, span, keys, values })?;
-            }
+        // Queries that see the same of the table share its loads, whatever their paths.
+        let shared = |r: &Sight| {
+            let Place { low, path, .. } = Place::of(r, chunk);
+            (low, path)
+        };
+        for rows in rows.chunk_by(|a, b| shared(a) == shared(b)) {
+            let (low, path) = shared(&rows[0]);
             let queries = row * heads..(row + rows.len()) * heads;
-            if place.low < place.high {
-                tiles(s, op, queries, place, local);
-            }
             row += rows.len();
+            if rows.iter().all(|row| Place::of(row, chunk).is_empty()) {
+                continue;
+            }
+            s.call(SharedScores { op, queries: queries.clone(), shared: (low, path), local });
+            for (i, row) in rows.iter().enumerate() {
+                let place = Place::of(row, chunk);
+                let of_row = queries.start + i * heads..queries.start + (i + 1) * heads;
+                if place.has_path() {
+                    let (keys, span) = (&mut *local.path_keys, (place.path, place.high));
+                    s.call(LoadChunk { op, g, row, chunk, span, keys, values: None })?;
+                    s.call(PathScores { op, queries: of_row.clone(), place, local });
+                }
+                s.call(Weights { op, queries: of_row, place, local });
+            }
+            s.call(SharedValues { op, queries: queries.clone(), shared: (low, path), local });
+            for (i, row) in rows.iter().enumerate() {
+                let place = Place::of(row, chunk);
+                if place.has_path() {
+                    let queries = queries.start + i * heads..queries.start + (i + 1) * heads;
+                    s.call(PathValues { op, g, row, chunk, queries, place, local })?;
+                }
+            }
         }
     }
     Ok(())
 }
 
 /// Where a row's positions lie in a chunk: `low .. path` in the table, `path .. high` on its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub low: usize,
     pub path: usize,
@@ -68,12 +90,17 @@ impl Place {
     }
 
     #[inline(always)]
-    pub(super) fn has_path(self) -> bool {
+    fn has_path(self) -> bool {
         self.path < self.high
+    }
+
+    #[inline(always)]
+    pub(super) fn is_empty(self) -> bool {
+        self.low >= self.high
     }
 }
 
-/// Positions `chunk + span` as one row sees them, into keys and values.
+/// Positions `chunk + span` as one row sees them, into keys and, if they are wanted, values.
 struct LoadChunk<'a> {
     op: &'a Attention,
     g: usize,
@@ -81,7 +108,7 @@ struct LoadChunk<'a> {
     chunk: usize,
     span: (usize, usize),
     keys: &'a mut [f32],
-    values: &'a mut [f32],
+    values: Option<&'a mut [f32]>,
 }
 
 impl Kernel for LoadChunk<'_> {
@@ -89,12 +116,9 @@ impl Kernel for LoadChunk<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Result<(), String> {
-        let Self { op, g, row, chunk, span, keys, values } = self;
+        let Self { op, g, row, chunk, span, keys, mut values } = self;
         let d = op.padded_d;
-        let mut slots = [0; CHUNK];
-        for (i, slot) in slots.iter_mut().enumerate().take(span.1).skip(span.0) {
-            *slot = op.slot(row, g, chunk + i)?;
-        }
+        let slots = slots(op, g, row, chunk, span)?;
         for j in (0..d).step_by(LANES) {
             let (first, count) = (g * op.d + j, op.d - j);
             for block in span.0 / LANES..span.1.div_ceil(LANES) {
@@ -110,12 +134,30 @@ impl Kernel for LoadChunk<'_> {
                     math::store(s, column, &mut keys[(j + c) * CHUNK + block * LANES..][..LANES]);
                 }
             }
-            for i in span.0..span.1 {
-                // SAFETY: pages are only read.
-                let value = unsafe { op.pages[1].load(s, slots[i], first, count) };
-                math::store(s, value, &mut values[i * d + j..][..LANES]);
+            if let Some(values) = values.as_deref_mut() {
+                for i in span.0..span.1 {
+                    // SAFETY: pages are only read.
+                    let value = unsafe { op.pages[1].load(s, slots[i], first, count) };
+                    math::store(s, value, &mut values[i * d + j..][..LANES]);
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Slots of positions `chunk + span` as one row sees them; the rest 0.
+#[inline(always)]
+pub(super) fn slots(
+    op: &Attention,
+    g: usize,
+    row: &Sight,
+    chunk: usize,
+    span: (usize, usize),
+) -> Result<[usize; CHUNK], String> {
+    let mut slots = [0; CHUNK];
+    for (i, slot) in slots.iter_mut().enumerate().take(span.1).skip(span.0) {
+        *slot = op.slot(row, g, chunk + i)?;
+    }
+    Ok(slots)
 }

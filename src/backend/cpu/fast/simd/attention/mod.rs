@@ -171,11 +171,12 @@ struct Local<'a> {
     keys: &'a mut [f32],
     /// `[CHUNK][padded_d]`.
     values: &'a mut [f32],
-    /// As `keys` and `values`: of one row's path.
+    /// As `keys`: of one row's path.
     path_keys: &'a mut [f32],
-    path_values: &'a mut [f32],
-    /// `[TILE][CHUNK]`: scores, then weights.
+    /// `[queries][CHUNK]`: scores, then weights.
     scores: &'a mut [f32],
+    /// `[queries]`: factors of the values so far.
+    kept: &'a mut [f32],
     /// `[queries][state_len]`: of the present span.
     state: &'a mut [f32],
     /// `[queries][state_len]`: of all spans so far.
@@ -186,7 +187,9 @@ impl Attention {
     /// Floats of [`Local`], whole cache lines.
     fn local_len(&self) -> usize {
         let (queries, d) = (self.queries(), self.padded_d);
-        queries * (d + 2 * self.state_len()) + 4 * d * CHUNK + TILE * CHUNK
+        queries * (d + 2 * self.state_len() + CHUNK)
+            + 3 * d * CHUNK
+            + queries.next_multiple_of(LANES)
     }
 
     fn local<'a>(&self, memory: &'a mut [f32]) -> Local<'a> {
@@ -202,8 +205,8 @@ impl Attention {
             keys: take(d * CHUNK),
             values: take(d * CHUNK),
             path_keys: take(d * CHUNK),
-            path_values: take(d * CHUNK),
-            scores: take(TILE * CHUNK),
+            scores: take(queries * CHUNK),
+            kept: take(queries.next_multiple_of(LANES)),
             state: take(queries * self.state_len()),
             total: take(queries * self.state_len()),
         }
