@@ -32,6 +32,11 @@ class Coppice:
         raw = [] if chat else ["--raw"]
         return self._json("run", f"--prompt={text}", *raw, "--json", "-n", str(tokens), "--temp", "0", "--ignore-eos", "--spec", "plain")
 
+    def answer(self, question: str, tokens: int, plain: bool) -> dict:
+        """Greedy answer to a question (`prompt_ids`, `output_ids`, `timings`), by default settings or plainly."""
+        method = ["--spec", "plain"] if plain else []
+        return self._json("run", f"--prompt={question}", "--json", "-n", str(tokens), "--temp", "0", *method)
+
     def tokenize(self, file: Path) -> list[int]:
         """Ids of a text file."""
         return self._json("tokenize", "--file", str(file), "--json", device=False)["ids"]
@@ -47,7 +52,7 @@ class Coppice:
         return self._json("perplexity", "--file", str(file), "--ctx", str(window), "--json")
 
     def bench(self, prompt: int, decode: int, depth: int, rows: list[int]) -> dict:
-        """One round of prompt, decode and verify times, after a warm-up of each."""
+        """Medians of five prompt, decode and verify times each, after a warm-up."""
         joined = ",".join(map(str, rows))
         counts = ["-p", str(prompt), "-n", str(decode), "--depth", str(depth), "--rows", joined]
-        return self._json("bench", *counts, "--repeat", "1", "--output", "json")
+        return self._json("bench", *counts, "--repeat", "5", "--output", "json")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# AMX is announced by processors whose kernel does not grant it: code built for the "native" CPU
-# then dies at `ldtilecfg`. The peer is built without it, as Coppice does without it.
+# AMX is announced by processors whose kernel grants it only to programs that ask, or not at all:
+# code built for the "native" CPU then dies at `ldtilecfg`. So the peer is built without it. Coppice
+# asks, and uses it where it is granted; README.md says so beside the figures.
 NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 
 

@@ -76,7 +76,7 @@ impl<'a> Group<'a> {
 }
 
 #[inline(always)]
-fn prefetch<T>(line: &T) {
+pub(super) fn prefetch<T>(line: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and is part of every x86-64.
     unsafe {

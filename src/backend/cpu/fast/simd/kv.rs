@@ -1,9 +1,10 @@
 //! Pages of keys and values: reading heads as f32, writing rows, moving slots.
 
+use bytemuck::Pod;
 use half::f16;
 
 use super::{
-    Kernel, LANES, Simd, math,
+    Kernel, LANES, Simd, decode, math,
     stage::{Stage, Stages},
     tensor::Tensor,
 };
@@ -12,6 +13,9 @@ use crate::{
     ops::{KvCommit, KvFormat, KvLayer, KvWrite},
     quant::BLOCK,
 };
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Keys or values of a layer; rows are slots.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,27 @@ pub enum Pages {
         /// `[S, G, d / 32]`.
         scales: Tensor<u16>,
     },
+}
+
+/// An element of pages that hold numbers.
+pub trait Number: Pod {
+    /// Sixteen of them.
+    fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
+        s.load(x)
+    }
+}
+
+/// Bits of f16.
+impl Number for u16 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
+        s.half(s.load_halves(x))
+    }
 }
 
 impl Pages {
@@ -82,6 +107,24 @@ impl Pages {
         }
     }
 
+    /// Asks for elements `first .. first + count` of a slot to be brought to the first-level cache: the
+    /// weights of a layer have pushed them out since the step before.
+    ///
+    /// # Safety
+    /// Nobody writes the slot meanwhile.
+    #[inline(always)]
+    pub unsafe fn prefetch(&self, slot: usize, first: usize, count: usize) {
+        let range = first..first + count;
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Self::F32(rows) => prefetch(&rows.row(slot)[range]),
+                Self::F16(rows) => prefetch(&rows.row(slot)[range]),
+                Self::Q8 { codes, .. } => prefetch(&codes.row(slot)[range]),
+            }
+        }
+    }
+
     /// Moves a slot.
     ///
     /// # Safety
@@ -101,6 +144,14 @@ impl Pages {
                 }
             }
         }
+    }
+}
+
+/// Asks for each cache line of `x`.
+#[inline(always)]
+fn prefetch<T>(x: &[T]) {
+    for line in x.chunks(LINE / size_of::<T>()) {
+        decode::prefetch(&line[0]);
     }
 }
 

@@ -56,9 +56,7 @@ impl<D: Decode, const P: usize> Kernel for TypedTiles<'_, D, P> {
         for panel in self.0.panels {
             match panel.width {
                 16 if S::TILE >= 16 && !D::HALVES => self.groups::<S, 16>(s, panel),
-                8 if S::TILE >= 8 && !D::HALVES && P == 2 && joint::<D, P>() => {
-                    self.groups::<S, 8>(s, panel);
-                }
+                8 if S::TILE >= 8 && !D::HALVES && P == 2 => self.groups::<S, 8>(s, panel),
                 _ => self.0.panel::<S, D>(s, panel),
             }
         }

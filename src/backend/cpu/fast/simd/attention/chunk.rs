@@ -4,7 +4,12 @@ use super::{
     Attention, CHUNK, Local, Sight,
     tile::{PathScores, PathValues, SharedScores, SharedValues, Weights},
 };
-use crate::backend::cpu::fast::simd::{Kernel, LANES, Simd, math};
+use crate::backend::cpu::fast::simd::{
+    Kernel, LANES, Simd,
+    kv::{Number, Pages},
+    math,
+    tensor::Tensor,
+};
 
 /// Positions of the chunk from `chunk` on that lie in `from .. to`, counted from the chunk.
 #[inline(always)]
@@ -116,18 +121,104 @@ impl Kernel for LoadChunk<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Result<(), String> {
-        let Self { op, g, row, chunk, span, keys, mut values } = self;
-        let d = op.padded_d;
+        let Self { op, g, row, chunk, span, keys, values } = self;
         let slots = slots(op, g, row, chunk, span)?;
-        for j in (0..d).step_by(LANES) {
-            let (first, count) = (g * op.d + j, op.d - j);
-            for block in span.0 / LANES..span.1.div_ceil(LANES) {
+        for &slot in &slots[span.0..span.1] {
+            // SAFETY: pages are only read.
+            unsafe {
+                op.pages[0].prefetch(slot, g * op.d, op.d);
+                if values.is_some() {
+                    op.pages[1].prefetch(slot, g * op.d, op.d);
+                }
+            }
+        }
+        let taken = Taken { slots: &slots, span, first: g * op.d, d: op.d, padded: op.padded_d };
+        match op.pages {
+            [Pages::F16(k), Pages::F16(v)] if op.d == op.padded_d => {
+                taken.whole(s, k, v, keys, values)
+            }
+            [Pages::F32(k), Pages::F32(v)] if op.d == op.padded_d => {
+                taken.whole(s, k, v, keys, values)
+            }
+            [k, v] => taken.any(s, k, v, keys, values),
+        }
+        Ok(())
+    }
+}
+
+/// Positions to take, and where their heads lie in a slot.
+struct Taken<'a> {
+    slots: &'a [usize; CHUNK],
+    span: (usize, usize),
+    /// First element of the head.
+    first: usize,
+    /// Elements of it, and of a row of values.
+    d: usize,
+    padded: usize,
+}
+
+impl Taken<'_> {
+    /// Pages of numbers, heads of whole vectors.
+    #[inline(always)]
+    fn whole<S: Simd, T: Number>(
+        &self,
+        s: S,
+        k: Tensor<T>,
+        v: Tensor<T>,
+        keys: &mut [f32],
+        values: Option<&mut [f32]>,
+    ) {
+        let (from, to) = self.span;
+        // SAFETY: pages are only read.
+        let head = |pages: Tensor<T>, i: usize| unsafe {
+            pages.row(self.slots[i])[self.first..][..self.d].as_chunks::<LANES>().0
+        };
+        for block in from / LANES..to.div_ceil(LANES) {
+            // Beyond the span any key will do: nobody looks at its scores.
+            let mut rows = [head(k, from); LANES];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = head(k, (block * LANES + i).clamp(from, to - 1));
+            }
+            for j in 0..self.d / LANES {
+                let mut vectors = [s.splat(0.0); LANES];
+                for (vector, row) in vectors.iter_mut().zip(rows) {
+                    *vector = T::load(s, &row[j]);
+                }
+                for (c, column) in s.transpose(vectors).into_iter().enumerate() {
+                    let at = (j * LANES + c) * CHUNK + block * LANES;
+                    math::store(s, column, &mut keys[at..][..LANES]);
+                }
+            }
+        }
+        let Some(values) = values else { return };
+        for i in from..to {
+            let to = values[i * self.d..][..self.d].chunks_exact_mut(LANES);
+            for (to, x) in to.zip(head(v, i)) {
+                math::store(s, T::load(s, x), to);
+            }
+        }
+    }
+
+    /// Any pages and heads.
+    #[inline(always)]
+    fn any<S: Simd>(
+        &self,
+        s: S,
+        k: Pages,
+        v: Pages,
+        keys: &mut [f32],
+        mut values: Option<&mut [f32]>,
+    ) {
+        let (from, to) = self.span;
+        for j in (0..self.padded).step_by(LANES) {
+            let (first, count) = (self.first + j, self.d - j);
+            for block in from / LANES..to.div_ceil(LANES) {
                 let mut rows = [s.splat(0.0); LANES];
                 for (i, row) in rows.iter_mut().enumerate() {
                     let i = block * LANES + i;
-                    if (span.0..span.1).contains(&i) {
+                    if (from..to).contains(&i) {
                         // SAFETY: pages are only read.
-                        *row = unsafe { op.pages[0].load(s, slots[i], first, count) };
+                        *row = unsafe { k.load(s, self.slots[i], first, count) };
                     }
                 }
                 for (c, column) in s.transpose(rows).into_iter().enumerate() {
@@ -135,14 +226,13 @@ impl Kernel for LoadChunk<'_> {
                 }
             }
             if let Some(values) = values.as_deref_mut() {
-                for i in span.0..span.1 {
+                for i in from..to {
                     // SAFETY: pages are only read.
-                    let value = unsafe { op.pages[1].load(s, slots[i], first, count) };
-                    math::store(s, value, &mut values[i * d + j..][..LANES]);
+                    let value = unsafe { v.load(s, self.slots[i], first, count) };
+                    math::store(s, value, &mut values[i * self.padded + j..][..LANES]);
                 }
             }
         }
-        Ok(())
     }
 }
 
