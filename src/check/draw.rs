@@ -28,7 +28,7 @@ impl Draw {
 
     /// Choices made before; too large ones count as the largest possible, missing ones as 0.
     pub fn replay(choices: &[u32]) -> Self {
-        Self { source: Source::Replay(choices.to_vec().into_iter()), made: Vec::new() }
+        Self { source: Source::Replay(Vec::from(choices).into_iter()), made: Vec::new() }
     }
 
     /// The choices made so far.

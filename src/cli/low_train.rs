@@ -21,9 +21,9 @@ pub struct Train {
 #[serde(rename_all = "lowercase")]
 pub enum TrainStage {
     /// Let the model answer prompts, and write them itself: the text that heads learn
-    Data(TrainData),
+    Data(Box<TrainData>),
     /// Train draft heads on what the model wrote
-    Medusa(TrainMedusa),
+    Medusa(Box<TrainMedusa>),
 }
 
 /// `coppice train data`.

@@ -135,10 +135,10 @@ impl Kernel for LoadChunk<'_> {
         let taken = Taken { slots: &slots, span, first: g * op.d, d: op.d, padded: op.padded_d };
         match op.pages {
             [Pages::F16(k), Pages::F16(v)] if op.d == op.padded_d => {
-                taken.whole(s, k, v, keys, values)
+                taken.whole(s, k, v, keys, values);
             }
             [Pages::F32(k), Pages::F32(v)] if op.d == op.padded_d => {
-                taken.whole(s, k, v, keys, values)
+                taken.whole(s, k, v, keys, values);
             }
             [k, v] => taken.any(s, k, v, keys, values),
         }

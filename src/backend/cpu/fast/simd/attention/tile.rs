@@ -178,10 +178,10 @@ impl Kernel for PathValues<'_, '_> {
         let Self { op, g, row, chunk, queries, place: Place { path, high, .. }, local: l } = self;
         let (d, len) = (op.padded_d, op.state_len());
         let slots = slots(op, g, row, chunk, (path, high))?;
-        for p in path..high {
+        for (p, &slot) in slots.iter().enumerate().take(high).skip(path) {
             for j in (0..d).step_by(LANES) {
                 // SAFETY: pages are only read.
-                let value = unsafe { op.pages[1].load(s, slots[p], g * op.d + j, op.d - j) };
+                let value = unsafe { op.pages[1].load(s, slot, g * op.d + j, op.d - j) };
                 for query in queries.clone() {
                     let weight = s.splat(l.scores[query * CHUNK + p]);
                     let state = &mut l.state[query * len + LANES + j..][..LANES];
