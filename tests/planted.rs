@@ -23,16 +23,16 @@ fn found(file: &str, from: &str, to: &str, gpu_kernels: bool, case: &str, wanted
     let text = wgpu::shader::FILES.iter().find(|(path, _)| *path == file).expect("a file").1;
     assert!(text.contains(from), "{file} has no `{from}`");
     let reference = Cpu::reference();
-    for index in 0..adapters.len() {
+    for (index, adapter) in adapters.iter().enumerate() {
         let options = |mutation| Options { gpu_kernels, mutation, ..Options::default() };
         let device = wgpu::open(index, &options(None)).expect("a listed adapter opens");
         let sound = check::run(&case, &device, &reference);
-        assert_eq!(sound, Outcome::Pass, "{} without a fault", adapters[index].name);
+        assert_eq!(sound, Outcome::Pass, "{} without a fault", adapter.name);
         let mutation = Mutation { file: file.into(), from: from.into(), to: to.into() };
         let device = wgpu::open(index, &options(Some(mutation))).expect("a listed adapter opens");
         let outcome = check::run(&case, &device, &reference);
         let caught = matches!(&outcome, Outcome::Fail(f) if wanted.contains(&f.check));
-        assert!(caught, "{}: {outcome}", adapters[index].name);
+        assert!(caught, "{}: {outcome}", adapter.name);
     }
 }
 
