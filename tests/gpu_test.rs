@@ -38,6 +38,7 @@ fn selected_cases_pass_and_others_are_errors() {
         &["--timeout", "0"],
         &["--replay", "add"],
         &["--plant", "gremlin"],
+        &["--plant", "slow=no_such_op"],
         &["-o", "report.doc"],
         &["--form", "round"],
     ] {
@@ -76,6 +77,31 @@ fn a_hang_ends_one_case() {
     let run = test(&sandbox, &args);
     assert_eq!(run.code, Some(124), "{}{}", run.stdout, run.stderr);
     assert_eq!(statuses(&json(&run.stdout)), ["timeout"; 4]);
+}
+
+/// A laptop that sleeps, a debugger, a batch system that holds jobs back.
+#[cfg(unix)]
+#[test]
+fn time_in_which_the_tester_is_stopped_is_not_a_cases() {
+    use std::{os::unix::process::CommandExt as _, process::Stdio, thread::sleep, time::Duration};
+
+    let sandbox = Sandbox::new();
+    let args = ["gpu-test", "--device", "cpu", "-t", "1", "--op", "verify_tree,tree_attention"];
+    let mut command = sandbox.command(args.into_iter().chain(["--timeout", "3", "--json"]));
+    command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the binary runs");
+    let group = format!("-{}", child.id());
+    let signal = |name: &str| {
+        let kill = std::process::Command::new("kill").args([name, "--", group.as_str()]).status();
+        assert!(kill.expect("there is a kill").success(), "{name}");
+    };
+    sleep(Duration::from_millis(700));
+    signal("-STOP");
+    sleep(Duration::from_secs(5));
+    signal("-CONT");
+    let run = command::outcome(child.wait_with_output().expect("it ends"));
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert!(json(&run.stdout)["seconds"].as_f64().is_some_and(|seconds| seconds > 5.0));
 }
 
 #[test]
@@ -148,6 +174,18 @@ fn reports_are_written_in_every_form_and_never_replaced_by_accident() {
     let args = ["--op", "add", "--mode", "perf", "--baseline", "r.json", "--json"];
     let compared = json(&test(&sandbox, &args).stdout);
     assert_eq!(compared["baseline"]["changes"].as_array().map(Vec::len), Some(2), "{compared}");
+    let mut faster = report;
+    for measured in faster["perf"].as_array_mut().expect("a list") {
+        let level = measured["level"]["us"].as_f64().expect("a time");
+        measured["level"]["us"] = (level / 1000.0).into();
+    }
+    std::fs::write(sandbox.path().join("faster.json"), faster.to_string())
+        .expect("it can be written");
+    let args = ["--op", "add", "--mode", "perf", "--baseline", "faster.json"];
+    let slower = test(&sandbox, &args);
+    assert_eq!(slower.code, Some(1), "{}{}", slower.stdout, slower.stderr);
+    let told = slower.stdout.lines().filter(|line| line.contains("times as long"));
+    assert!(told.count() >= 2, "{}", slower.stdout);
     let folder = sandbox.path().join("all");
     std::fs::create_dir(&folder).expect("the folder can be written");
     assert_eq!(

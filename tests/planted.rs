@@ -81,7 +81,7 @@ fn a_write_beyond_the_rows() {
         from,
         to,
         false,
-        "fill(f32, m=64, c=33, gap=0, bits=0x3fc00000)",
+        "fill(u32, m=3, c=257, gap=0, bits=0xfffffffe)",
         &[Check::Guard],
     );
 }

@@ -54,8 +54,8 @@ pub enum Fault {
     Hang,
     /// The process ends without a word when it runs.
     Crash,
-    /// Runs take half as long again.
-    Slow,
+    /// Runs take half as long again: all, or those that begin with this op.
+    Slow(Option<&'static str>),
 }
 
 impl Fault {
@@ -73,7 +73,7 @@ impl Fault {
         ("lost", Self::Lost),
         ("hang", Self::Hang),
         ("crash", Self::Crash),
-        ("slow", Self::Slow),
+        ("slow", Self::Slow(None)),
     ];
 }
 
@@ -81,6 +81,11 @@ impl FromStr for Fault {
     type Err = Error;
 
     fn from_str(given: &str) -> Result<Self> {
+        if let Some(op) = given.strip_prefix("slow=") {
+            let op = Op::NAMES.iter().find(|name| **name == op);
+            let op = op.ok_or_else(|| Error::invalid(format!("`{given}` names no op")))?;
+            return Ok(Self::Slow(Some(op)));
+        }
         let found = Self::NAMED.into_iter().find(|(name, _)| *name == given);
         found.map(|(_, fault)| fault).ok_or_else(|| Error::Invalid {
             message: format!("`{given}` names no fault"),
@@ -102,6 +107,7 @@ struct Work {
     inner: Prepared,
     output: Option<View>,
     input: Option<View>,
+    first: Option<&'static str>,
     ops: usize,
     rows: usize,
     index: usize,
@@ -162,7 +168,7 @@ impl Faulty {
             | Fault::Failing
             | Fault::Hang
             | Fault::Crash
-            | Fault::Slow
+            | Fault::Slow(_)
             | Fault::RowCount
             | Fault::Recording(_) => {}
         }
@@ -201,10 +207,14 @@ impl Backend for Faulty {
             found.map(|operand| operand.view.clone())
         };
         let (output, input, ops) = (view(true), view(false), recording.nodes.len());
+        let first = recording.nodes.first().map(|node| node.op.name());
         let rows = output.as_ref().map_or(0, |view| view.shape.dim(0));
         let index = self.prepared.fetch_add(1, Ordering::Relaxed);
         let device = inner.device;
-        Ok(Prepared { device, inner: Box::new(Work { inner, output, input, ops, rows, index }) })
+        Ok(Prepared {
+            device,
+            inner: Box::new(Work { inner, output, input, first, ops, rows, index }),
+        })
     }
 
     fn submit(&self, work: &Prepared, reads: &[View]) -> BackendResult<Ticket> {
@@ -232,7 +242,11 @@ impl Backend for Faulty {
         let started = Instant::now();
         let ticket = self.inner.submit(&work.inner, reads)?;
         let mut download = self.inner.finish(ticket, Wait::Park)?;
-        if self.fault == Fault::Slow {
+        let slow = match self.fault {
+            Fault::Slow(op) => op.is_none() || op == work.first,
+            _ => false,
+        };
+        if slow {
             let end = started.elapsed().mul_f64(1.5);
             while started.elapsed() < end {
                 std::hint::spin_loop();

@@ -21,6 +21,8 @@ use super::{
 
 /// Bytes kept of what a worker prints on stderr.
 const TAIL_BYTES: usize = 4096;
+/// A limit is waited for in parts of this length.
+const PART: Duration = Duration::from_millis(200);
 
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,10 +157,14 @@ impl Worker {
         if writeln!(self.input, "{line}").and_then(|()| self.input.flush()).is_err() {
             return self.crashed();
         }
-        let end = Instant::now() + limit;
+        let mut left = limit;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.answers.recv_timeout(left) {
+            let (started, part) = (Instant::now(), left.min(PART));
+            let answer = self.answers.recv_timeout(part);
+            // While this process stood still, as in a suspended machine, so did the worker: of a part
+            // that took longer than it was to, the rest is not the task's.
+            left -= started.elapsed().min(part);
+            match answer {
                 Ok(line) => {
                     // Everything else was printed by a driver.
                     let Some(answer) = line.strip_prefix(MARK) else { continue };
@@ -171,7 +177,8 @@ impl Worker {
                         }),
                     };
                 }
-                Err(RecvTimeoutError::Timeout) => return Ran::Timeout,
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ran::Timeout,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.crashed(),
             }
         }

@@ -170,6 +170,7 @@ pub fn run(
                 "{:.2} µs, was {:.2} µs: {:.2} times as long",
                 change.after_us, change.before_us, change.ratio
             );
+            (run.on_event)(Event::Record(&record));
             report.records.push(record);
         }
         report.baseline = Some(comparison);
@@ -699,7 +700,7 @@ impl Running<'_> {
                 None => self.report.perf.push(measured),
                 Some(at) => {
                     let before = &mut self.report.perf[at];
-                    if measured.timing.time.median_us < before.timing.time.median_us {
+                    if measured.timing.level.us < before.timing.level.us {
                         *before = measured;
                     }
                 }

@@ -3,6 +3,8 @@
 //! Speculation pays where many rows cost little more than one. Kernels are chosen by rows, so this
 //! curve has steps, and some drivers have cliffs: more rows that take less time.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 use super::Spread;
@@ -41,9 +43,13 @@ pub struct Cliff {
 
 /// Passes over all numbers of rows; what disturbs the machine for a while disturbs all of them.
 const PASSES: usize = 7;
+/// Passes that begin later than this are left out, but for the first that counts: software drivers are
+/// slow.
+const BUDGET: Duration = Duration::from_secs(15);
 
-/// A cliff is at least this high, and higher than the noise.
+/// A cliff is at least this high, and higher than the noise of at least so many passes.
 const LEAST_FACTOR: f64 = 1.1;
+const LEAST_PASSES: usize = 3;
 
 /// Measures steps of 1 to 64 sibling rows behind a context, on a synthetic model.
 ///
@@ -59,12 +65,16 @@ pub fn curve(device: SharedBackend, context: usize) -> Result<Curve> {
     model.prefill(&mut sequence, &ids, Want::LastStats, &never)?;
     let mut times: Vec<(usize, Vec<f64>)> =
         (1..=MAX_TREE_ROWS).map(|rows| (rows, Vec::new())).collect();
+    let begun = Instant::now();
     for pass in 0..=PASSES {
+        if pass > 1 && begun.elapsed() > BUDGET {
+            break;
+        }
         for (rows, times) in &mut times {
             let nodes = synthetic.ids(*rows, 2);
             let parents: Vec<Option<usize>> =
                 (0..*rows).map(|node| (node > 0).then_some(0)).collect();
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             drop(model.tree_step(&mut sequence, &nodes, &parents, Want::AllStats)?);
             // The first pass compiles and prepares.
             if pass > 0 {
@@ -85,7 +95,8 @@ pub fn cliffs(points: &[(usize, Spread)]) -> Vec<Cliff> {
         let more = points[i + 1..].iter().min_by(|a, b| a.1.median_us.total_cmp(&b.1.median_us));
         let Some((faster_rows, fast)) = more else { break };
         let factor = slow.median_us / fast.median_us;
-        if factor >= LEAST_FACTOR && slow.p10_us > fast.p90_us {
+        let measured = slow.samples.min(fast.samples) >= LEAST_PASSES;
+        if measured && factor >= LEAST_FACTOR && slow.p10_us > fast.p90_us {
             found.push(Cliff { rows: *rows, faster_rows: *faster_rows, factor });
         }
     }
@@ -115,5 +126,7 @@ mod tests {
         assert!(cliffs(&points).is_empty());
         let wide = [(1, Spread::of(vec![8.0, 12.0, 20.0])), (2, Spread::of(vec![8.0, 10.0, 12.0]))];
         assert!(cliffs(&wide).is_empty());
+        let once = [(1, Spread::of(vec![20.0])), (2, Spread::of(vec![10.0]))];
+        assert!(cliffs(&once).is_empty(), "seen once");
     }
 }

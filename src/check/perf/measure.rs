@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{cases, cost};
+use super::{Level, Spread, cases, cost};
 use crate::{
     backend::{Backend, BufferDesc, Prepared, Support, Usage, Wait},
     check::bench::{Bench, Placement},
@@ -13,45 +13,6 @@ use crate::{
     ops::{Fill, Op},
     record::Recorder,
 };
-
-/// Order statistics of repeated times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// Middle one.
-    pub median_us: f64,
-    /// A tenth of the times is below.
-    pub p10_us: f64,
-    /// A tenth of the times is above.
-    pub p90_us: f64,
-    /// Standard deviation.
-    pub sd_us: f64,
-    /// Times.
-    pub samples: usize,
-}
-
-impl Spread {
-    /// Of times in microseconds, of which there is at least one.
-    pub fn of(mut times: Vec<f64>) -> Self {
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = share * (times.len() - 1) as f64;
-            let (low, part) = (place as usize, place.fract());
-            let high = (low + 1).min(times.len() - 1);
-            times[low] + part * (times[high] - times[low])
-        };
-        let n = times.len() as f64;
-        let mean = times.iter().sum::<f64>() / n;
-        let variance =
-            times.iter().map(|t| (t - mean) * (t - mean)).sum::<f64>() / (n - 1.0).max(1.0);
-        Self {
-            median_us: at(0.5),
-            p10_us: at(0.1),
-            p90_us: at(0.9),
-            sd_us: variance.sqrt(),
-            samples: times.len(),
-        }
-    }
-}
 
 /// Time of one op.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +25,8 @@ pub struct Timing {
     pub variant: String,
     /// Time of one op among [`Self::repeats`] in a submission.
     pub time: Spread,
+    /// What of it is the op's own: reports are compared by this.
+    pub level: Level,
     /// Ops in a submission.
     pub repeats: usize,
     /// Copies of the operands that the repeats go through, so that they come from memory and not from
@@ -95,10 +58,15 @@ const MOST_COPIES: usize = 16;
 const SUBMISSION: Duration = Duration::from_millis(8);
 /// Most ops of a submission.
 const MOST_REPEATS: usize = 256;
-/// Samples, if they take no longer than [`BUDGET`].
-const SAMPLES: usize = 21;
-const LEAST_SAMPLES: usize = 5;
-const BUDGET: Duration = Duration::from_millis(400);
+/// Samples of a round, if they take no longer than [`ROUND`].
+const SAMPLES: usize = 9;
+const ROUND: Duration = Duration::from_millis(80);
+/// Rounds at least; more follow, up to the most and within the budget, until two agree.
+const LEAST_ROUNDS: usize = 3;
+const MOST_ROUNDS: usize = 12;
+const BUDGET: Duration = Duration::from_millis(1500);
+/// Between rounds, so that what disturbs one is gone in the next.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Times a case of [`cases`].
 ///
@@ -160,15 +128,29 @@ pub fn time(name: &str, full: bool, device: &dyn Backend) -> Result<Timing> {
         run(&work)?;
     }
     let started = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < LEAST_SAMPLES || (times.len() < SAMPLES && started.elapsed() < BUDGET) {
-        times.push(run(&work)? * 1e6 / repeats as f64);
+    let (mut times, mut rounds) = (Vec::new(), Vec::new());
+    loop {
+        let round = Instant::now();
+        let before = times.len();
+        while times.len() - before < SAMPLES && (times.len() == before || round.elapsed() < ROUND) {
+            times.push(run(&work)? * 1e6 / repeats as f64);
+        }
+        rounds.push(Spread::of(times[before..].to_vec()).median_us);
+        let enough = rounds.len() >= LEAST_ROUNDS
+            && (Level::of(&rounds).is_settled()
+                || rounds.len() == MOST_ROUNDS
+                || started.elapsed() > BUDGET);
+        if enough {
+            break;
+        }
+        std::thread::sleep(PAUSE);
     }
     Ok(Timing {
         case: case.name,
         op: case.op.into(),
         variant,
         time: Spread::of(times),
+        level: Level::of(&rounds),
         repeats,
         copies,
         bytes: least.0,
@@ -253,19 +235,12 @@ mod tests {
     use crate::backend::cpu::Cpu;
 
     #[test]
-    fn spreads_are_order_statistics() {
-        let spread = Spread::of((0..=10).rev().map(f64::from).collect());
-        assert_eq!((spread.median_us, spread.p10_us, spread.p90_us), (5.0, 1.0, 9.0));
-        assert!((spread.sd_us - 11f64.sqrt()).abs() < 1e-12);
-        assert_eq!(Spread::of(vec![2.0]).p90_us, 2.0);
-    }
-
-    #[test]
     fn a_timed_case_has_time_and_cost() {
         let device = Cpu::fast(1).expect("the processor is there");
         let name = cases(false).iter().find(|c| c.op == "add").expect("timed").name.clone();
         let timing = time(&name, false, &device).expect("it runs");
-        assert!(timing.time.median_us > 0.0 && timing.time.samples >= LEAST_SAMPLES);
+        assert!(timing.time.median_us > 0.0 && timing.level.rounds >= LEAST_ROUNDS);
+        assert!(timing.time.samples >= timing.level.rounds && timing.level.us > 0.0);
         assert!(timing.bytes > 0 && timing.flops > 0 && timing.gb_s() > 0.0);
         assert!(time("add(no such case)", false, &device).is_err());
     }

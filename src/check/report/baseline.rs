@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Report;
-use crate::check::perf::Spread;
+use crate::check::perf::Level;
 
 /// A case that both reports measured on the same device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,9 +12,9 @@ pub struct Change {
     pub device: String,
     /// The case.
     pub case: String,
-    /// Median before.
+    /// Undisturbed time before; see [`Level`].
     pub before_us: f64,
-    /// Median now.
+    /// Undisturbed time now.
     pub after_us: f64,
     /// Now over before.
     pub ratio: f64,
@@ -22,6 +22,8 @@ pub struct Change {
     pub regressed: bool,
     /// Slower or faster by more than noise explains.
     pub matters: bool,
+    /// Both times were seen in two rounds; where not, only what exceeds their disagreement counts.
+    pub settled: bool,
 }
 
 /// This report against an earlier one.
@@ -35,13 +37,13 @@ pub struct Comparison {
     pub missing: usize,
 }
 
-/// Slower than this is looked at: smaller changes are within what clocks and neighbours do.
+/// Changes below this are within what clocks and the placement of memory do.
 const LEAST_RATIO: f64 = 1.2;
 
-/// True if `after` is slower than `before` by more than noise: the medians are apart, and nine of ten
-/// new times are above nine of ten old ones.
-pub(super) fn is_slower(before: &Spread, after: &Spread) -> bool {
-    after.median_us > LEAST_RATIO * before.median_us && after.p10_us > before.p90_us
+/// True if `after` is slower than `before` by more than noise: by more than [`LEAST_RATIO`], on top of
+/// what the rounds of each disagree by.
+fn is_slower(before: &Level, after: &Level) -> bool {
+    after.us > LEAST_RATIO * (1.0 + before.apart + after.apart) * before.us
 }
 
 /// Compares the measurements of devices of the same name.
@@ -59,16 +61,17 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
             .iter()
             .find(|old| old.timing.case == new.timing.case && name(before, &old.device) == device);
         let Some(old) = old else { continue };
-        let (before, after) = (&old.timing.time, &new.timing.time);
+        let (before, after) = (&old.timing.level, &new.timing.level);
         let regressed = is_slower(before, after);
         comparison.changes.push(Change {
             device: new.device.clone(),
             case: new.timing.case.clone(),
-            before_us: before.median_us,
-            after_us: after.median_us,
-            ratio: after.median_us / before.median_us,
+            before_us: before.us,
+            after_us: after.us,
+            ratio: after.us / before.us,
             regressed,
             matters: regressed || is_slower(after, before),
+            settled: before.is_settled() && after.is_settled(),
         });
     }
     let devices: Vec<_> = after.perf.iter().map(|new| name(after, &new.device)).collect();
@@ -101,6 +104,16 @@ impl Comparison {
             "{} cases compared: {slower} slower, {faster} faster, the others within noise",
             self.changes.len()
         );
+        let mut devices: Vec<&str> = self.changes.iter().map(|c| c.device.as_str()).collect();
+        devices.dedup();
+        for device in devices {
+            let drift = self.drift(device).unwrap_or(1.0);
+            text.push_str(&format!("; the middle case of {device} took {drift:.2} times as long"));
+        }
+        match self.changes.iter().filter(|change| !change.settled).count() {
+            0 => {}
+            n => text.push_str(&format!("; {n} were too unsteady for a fine comparison")),
+        }
         if self.missing > 0 {
             text.push_str(&format!("; {} of the earlier report were not measured", self.missing));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Redactor, Report, Status};
+use super::{Record, Redactor, Report, Status};
 
 /// Most findings that are listed; a driver that is wrong is often wrong a hundred times.
 const MOST_FINDINGS: usize = 25;
@@ -34,8 +34,10 @@ pub fn markdown(report: &Report, redactor: &Redactor) -> String {
         host.cores,
         host.virtualisation.iter().fold(String::new(), |all, v| format!("{all}, {v}"))
     );
+    settings(&mut out, report);
     devices(&mut out, report);
     findings(&mut out, report);
+    left_out(&mut out, report);
     baseline(&mut out, report);
     peaks(&mut out, report);
     perf(&mut out, report);
@@ -57,6 +59,52 @@ pub(super) fn table(
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
     out.push('\n');
+}
+
+/// What was asked for, and what of the environment changes the answer.
+fn settings(out: &mut String, report: &Report) {
+    let words = report.tool.argv.iter().skip(1).map(String::as_str);
+    let mut all = vec![format!("`coppice {}`", words.collect::<Vec<_>>().join(" "))];
+    all.push(format!("limit of a case {} s", report.settings.timeout_s));
+    all.extend(report.tool.environment.iter().map(|(name, value)| format!("`{name}={value}`")));
+    let _ = writeln!(out, "{}\n", all.join(", "));
+}
+
+/// Cases that were skipped or excused for the same reason.
+struct LeftOut<'a> {
+    device: &'a str,
+    status: Status,
+    why: &'a str,
+    ops: Vec<&'a str>,
+    cases: usize,
+}
+
+/// Why cases were skipped or excused, each reason once.
+fn left_out(out: &mut String, report: &Report) {
+    let mut all: Vec<LeftOut<'_>> = Vec::new();
+    let wanted = |r: &&Record| matches!(r.status, Status::Skipped | Status::ExpectedFailure);
+    for record in report.records.iter().filter(wanted) {
+        let (device, status) = (record.device.as_str(), record.status);
+        let why = record.expected.as_deref().unwrap_or(&record.message);
+        let same = |of: &LeftOut<'_>| (of.device, of.status, of.why) == (device, status, why);
+        let at = all.iter().position(same).unwrap_or_else(|| {
+            all.push(LeftOut { device, status, why, ops: Vec::new(), cases: 0 });
+            all.len() - 1
+        });
+        all[at].cases += 1;
+        if !all[at].ops.contains(&record.op.as_str()) {
+            all[at].ops.push(&record.op);
+        }
+    }
+    if all.is_empty() {
+        return;
+    }
+    out.push_str("## Skipped or expected\n\n");
+    let rows = all.into_iter().map(|of| {
+        let status = of.status.name().to_owned();
+        vec![of.device.into(), status, of.cases.to_string(), of.ops.join(", "), of.why.into()]
+    });
+    table(out, &["device", "status", "cases", "ops", "why"], rows);
 }
 
 fn devices(out: &mut String, report: &Report) {
@@ -154,6 +202,7 @@ fn peaks(out: &mut String, report: &Report) {
                 figure(peaks.f32_gflops),
                 figure(peaks.f16_gflops),
                 figure(peaks.int8_gops),
+                figure(peaks.matrix_gflops),
                 format!("{:.2}", latency.dispatch_us),
                 format!("{:.0}", latency.sync_us),
                 format!("{:.0}", latency.readback_us),
@@ -172,6 +221,7 @@ fn peaks(out: &mut String, report: &Report) {
         "f32, GFLOP/s",
         "f16, GFLOP/s",
         "int8, Gop/s",
+        "matrix, GFLOP/s",
         "dispatch, µs",
         "sync, µs",
         "readback, µs",
@@ -249,7 +299,7 @@ fn differences(out: &mut String, report: &Report) {
     if compared.is_empty() {
         return;
     }
-    let differ = |r: &&&super::Record| r.differences.iter().any(|d| d.differing > 0);
+    let differ = |r: &&&Record| r.differences.iter().any(|d| d.differing > 0);
     let count = compared.iter().filter(differ).count();
     let _ = writeln!(
         out,

@@ -250,10 +250,11 @@ impl Measured {
         }
     }
 
-    /// The larger share: how near the op is to what limits it.
-    pub fn share(&self) -> Option<f64> {
-        let shares = [self.share_of_copy, self.share_of_arithmetic];
-        shares.into_iter().flatten().max_by(f64::total_cmp)
+    /// The larger share and what it is of: how near the op is to what limits it.
+    pub fn share(&self) -> Option<(f64, &'static str)> {
+        let copy = self.share_of_copy.map(|share| (share, "copy"));
+        let arithmetic = self.share_of_arithmetic.map(|share| (share, "arithmetic"));
+        copy.into_iter().chain(arithmetic).max_by(|a, b| a.0.total_cmp(&b.0))
     }
 }
 

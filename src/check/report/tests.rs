@@ -1,5 +1,8 @@
 use super::*;
-use crate::check::{Check, perf::Spread};
+use crate::check::{
+    Check,
+    perf::{Level, Spread},
+};
 
 fn record(device: &str, name: &str, status: Status, message: &str) -> Record {
     Record {
@@ -26,6 +29,7 @@ fn measured(device: &str, case: &str, times: &[f64]) -> Measured {
         op: "add".into(),
         variant: "subgroup".into(),
         time: Spread::of(times.to_vec()),
+        level: Level::of(times),
         repeats: 1,
         copies: 1,
         bytes: 1000,
@@ -158,8 +162,9 @@ fn every_form_blanks_and_escapes() {
     assert!(rows.contains("\"got \"\"1\"\", wanted <2> | of <user>\""), "{rows}");
     let md = markdown(&report, &redactor);
     assert!(md.contains("| **unhealthy** |") && md.contains("--replay add:1:2"), "{md}");
+    assert!(md.contains("| wgpu:0 | skipped | 1 | add | no f16 |"), "{md}");
     let page = html(&report, &redactor);
-    assert!(page.contains("A &lt;B&gt; &amp; C") && page.contains("<svg"), "{page}");
+    assert!(page.contains("A &lt;B&gt; &amp; C") && page.contains("class=\"bar\""), "{page}");
     for text in [&xml, &rows, &md, &page] {
         assert!(!text.contains("ada "), "{text}");
     }
@@ -184,18 +189,27 @@ fn only_what_exceeds_noise_is_a_regression() {
         report.perf = vec![measured("cpu", "add(m=3)", times)];
         report
     };
-    let quiet = with(&[1.0, 1.01, 1.02, 1.03, 1.04]);
+    let quiet = with(&[1.0, 1.01, 1.02]);
     let regressed = |after: &Report| compare(&quiet, after).regressions().count();
     assert_eq!(regressed(&quiet), 0);
-    assert_eq!(regressed(&with(&[1.1, 1.11, 1.12, 1.13, 1.14])), 0, "a tenth is noise");
-    assert_eq!(regressed(&with(&[1.0, 1.0, 1.6, 1.6, 1.7])), 0, "not all of the time");
-    assert_eq!(regressed(&with(&[1.5, 1.51, 1.52, 1.55, 1.6])), 1);
-    let faster = compare(&with(&[1.5, 1.51, 1.52, 1.55, 1.6]), &quiet);
+    assert_eq!(regressed(&with(&[1.15, 1.16, 1.17])), 0, "an eighth is noise");
+    assert_eq!(regressed(&with(&[1.01, 1.02, 1.6, 1.6, 1.7])), 0, "not all of the time");
+    assert_eq!(regressed(&with(&[1.5, 1.51, 1.6])), 1);
+    assert_eq!(regressed(&with(&[1.5, 2.0, 2.1])), 0, "its rounds do not agree");
+    let disturbed = with(&[1.0, 1.6, 1.7]);
+    assert!(!compare(&disturbed, &quiet).changes[0].settled);
+    let faster = compare(&with(&[1.5, 1.51, 1.52]), &quiet);
     assert!(faster.changes[0].matters && !faster.changes[0].regressed);
     let mut other = quiet.clone();
     other.adapters[0].adapter.name = "another card".into();
     assert!(compare(&quiet, &other).changes.is_empty(), "devices of another name are not compared");
-    assert_eq!(compare(&quiet, &quiet).drift("cpu"), Some(1.0));
+    let same = compare(&quiet, &quiet);
+    assert_eq!(same.drift("cpu"), Some(1.0));
+    assert_eq!(
+        same.describe(),
+        "1 cases compared: 0 slower, 0 faster, the others within noise; the middle case of cpu took 1.00 \
+         times as long."
+    );
 }
 
 #[test]

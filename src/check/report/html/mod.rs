@@ -1,9 +1,13 @@
-//! The report as one HTML page that needs nothing else: no scripts, no network, charts as inline SVG.
+//! The report as one HTML page that needs nothing else: no scripts, no network, charts as inline SVG and as
+//! bars in tables.
 
 use std::fmt::Write as _;
 
 use super::{Redactor, Report, Status, Verdict};
-use crate::draw::{BarChart, BarSeries, LineChart, LineSeries};
+
+mod figures;
+
+use figures::{accuracy, curves, peaks, speed};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1f2328; --faint: #6b7280; --line: #d9dde3; --paper: #fff; --soft: #f5f6f8; }
@@ -16,7 +20,7 @@ p, li { max-width: 80ch; } .faint { color: var(--faint); }
 table { border-collapse: collapse; font-size: 13.5px; width: 100%; }
 th, td { text-align: left; padding: 5px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; background: var(--soft); white-space: nowrap; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n { text-align: right; } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: 12.5px ui-monospace, Consolas, 'DejaVu Sans Mono', monospace; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; white-space: nowrap; }
 .verdict::before { content: ''; display: inline-block; width: 10px; height: 10px; margin-right: 6px; }
@@ -24,12 +28,15 @@ code { font: 12.5px ui-monospace, Consolas, 'DejaVu Sans Mono', monospace; overf
 .degraded::before { background: #d99400; transform: rotate(45deg); }
 .unhealthy::before { background: #d55e00; }
 .untested::before { border: 1px solid var(--faint); }
-figure { margin: 12px 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; border: 1px solid var(--line); }
+figure { margin: 12px 0; overflow-x: auto; width: fit-content; max-width: 100%; box-sizing: border-box; border: 1px solid var(--line); border-radius: 6px; }
+figure svg { display: block; max-width: 100%; height: auto; }
+@media (prefers-color-scheme: dark) { figure svg { filter: invert(0.91) hue-rotate(180deg); } }
+.bar { display: inline-block; width: 88px; height: 9px; margin-right: 8px; border-radius: 2px; background: var(--soft); vertical-align: baseline; }
+.bar > i { display: block; height: 100%; border-radius: 2px; background: #0072b2; }
+.bar.over > i { background: #d55e00; }
+td.b { white-space: nowrap; font-variant-numeric: tabular-nums; } td.b .faint { font-size: 12px; }
 details { margin: 8px 0; } summary { cursor: pointer; }
 ";
-
-/// Bars of a chart beyond which it is cut into several.
-const MOST_BARS: usize = 26;
 
 /// `report` as HTML, with what identifies a person blanked.
 pub fn html(report: &Report, redactor: &Redactor) -> String {
@@ -43,11 +50,11 @@ pub fn html(report: &Report, redactor: &Redactor) -> String {
     head(&mut out, report);
     devices(&mut out, report);
     findings(&mut out, report);
-    peaks(&mut out, report);
-    speed(&mut out, report);
+    records(&mut out, report);
     curves(&mut out, report);
     accuracy(&mut out, report);
-    records(&mut out, report);
+    peaks(&mut out, report);
+    speed(&mut out, report);
     details(&mut out, report);
     out.push_str("</main>\n</body>\n</html>\n");
     out
@@ -77,23 +84,31 @@ fn head(out: &mut String, report: &Report) {
     );
 }
 
-/// A table; cells are HTML already, those from `numbers` on are right-aligned.
+/// A table; cells are HTML already, those from `numbers` on are right-aligned but for bars.
 fn table(
     out: &mut String,
     header: &[&str],
     numbers: usize,
     rows: impl Iterator<Item = Vec<String>>,
 ) {
+    let rows: Vec<Vec<String>> = rows.collect();
+    let class = |column: usize, cell: &str| match (cell.contains("class=\"bar"), column >= numbers)
+    {
+        (true, _) => " class=\"b\"",
+        (false, true) => " class=\"n\"",
+        (false, false) => "",
+    };
     out.push_str("<div class=\"scroll\"><table>\n<tr>");
-    for name in header {
-        let _ = write!(out, "<th>{name}</th>");
+    for (i, name) in header.iter().enumerate() {
+        // As the column below it.
+        let cell = rows.first().and_then(|row| row.get(i)).map_or("", String::as_str);
+        let _ = write!(out, "<th{}>{name}</th>", class(i, cell));
     }
     out.push_str("</tr>\n");
-    for row in rows {
+    for row in &rows {
         out.push_str("<tr>");
         for (i, cell) in row.iter().enumerate() {
-            let class = if i >= numbers { " class=\"n\"" } else { "" };
-            let _ = write!(out, "<td{class}>{cell}</td>");
+            let _ = write!(out, "<td{}>{cell}</td>", class(i, cell));
         }
         out.push_str("</tr>\n");
     }
@@ -163,180 +178,6 @@ fn findings(out: &mut String, report: &Report) {
     for replay in bad.filter_map(|record| record.replay.as_deref()).take(8) {
         let _ = writeln!(out, "<p><code>{}</code></p>", escape(replay));
     }
-}
-
-fn peaks(out: &mut String, report: &Report) {
-    let measured = report.adapters.iter().filter_map(|t| Some((t, t.peaks?, t.latency?)));
-    let measured: Vec<_> = measured.collect();
-    if measured.is_empty() {
-        return;
-    }
-    out.push_str("<h2>What each device can do at most</h2>\n");
-    let header = [
-        "device",
-        "copy, GB/s",
-        "f32, GFLOP/s",
-        "f16, GFLOP/s",
-        "int8, Gop/s",
-        "dispatch, µs",
-        "sync, µs",
-        "readback, µs",
-        "upload, GB/s",
-        "download, GB/s",
-    ];
-    let rows = measured.into_iter().map(|(tested, peaks, latency)| {
-        let figure = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.1}"));
-        vec![
-            escape(&tested.adapter.selector),
-            figure(peaks.copy_gb_s),
-            figure(peaks.f32_gflops),
-            figure(peaks.f16_gflops),
-            figure(peaks.int8_gops),
-            format!("{:.2}", latency.dispatch_us),
-            format!("{:.0}", latency.sync_us),
-            format!("{:.0}", latency.readback_us),
-            format!("{:.1}", latency.upload_gb_s),
-            format!("{:.1}", latency.download_gb_s),
-        ]
-    });
-    table(out, &header, 1, rows);
-}
-
-fn speed(out: &mut String, report: &Report) {
-    if report.perf.is_empty() {
-        return;
-    }
-    out.push_str("<h2>Speed</h2>\n<p>Each bar is the share of what limits the op on that device: its copy \
-                  bandwidth or its arithmetic, whichever is nearer. Shares above 1 mean operands that stay \
-                  in caches.</p>\n");
-    let mut devices: Vec<&str> = report.perf.iter().map(|perf| perf.device.as_str()).collect();
-    devices.dedup();
-    let mut cases: Vec<&str> = Vec::new();
-    for perf in &report.perf {
-        if !cases.contains(&perf.timing.case.as_str()) {
-            cases.push(&perf.timing.case);
-        }
-    }
-    for part in cases.chunks(MOST_BARS / devices.len().clamp(1, MOST_BARS / 2)) {
-        let series = devices.iter().map(|device| BarSeries {
-            name: (*device).to_owned(),
-            values: part
-                .iter()
-                .map(|case| {
-                    let of = report.perf.iter();
-                    of.clone().find(|p| p.device == *device && p.timing.case == *case)?.share()
-                })
-                .collect(),
-        });
-        let chart = BarChart {
-            title: "Share of peak".into(),
-            lines: Vec::new(),
-            y_label: "share, of 1".into(),
-            groups: part.iter().map(|case| short(case)).collect(),
-            series: series.collect(),
-            reference: Some(1.0),
-        };
-        let _ = writeln!(out, "<figure>{}</figure>", chart.svg());
-    }
-    out.push_str("<details><summary>All measurements</summary>\n");
-    let rows = report.perf.iter().map(|perf| {
-        let time = &perf.timing.time;
-        let share = |x: Option<f64>| x.map_or("–".into(), |x| format!("{:.0} %", 100.0 * x));
-        vec![
-            escape(&perf.device),
-            escape(&perf.timing.case),
-            escape(&perf.timing.variant),
-            format!("{:.2}", time.median_us),
-            format!("{:.2} to {:.2}", time.p10_us, time.p90_us),
-            format!("{:.2}", perf.gb_s),
-            share(perf.share_of_copy),
-            format!("{:.2}", perf.gflop_s),
-            share(perf.share_of_arithmetic),
-        ]
-    });
-    let header = [
-        "device",
-        "case",
-        "kernel",
-        "median, µs",
-        "p10 to p90",
-        "GB/s",
-        "of copy",
-        "GFLOP/s",
-        "of arithmetic",
-    ];
-    table(out, &header, 3, rows);
-    out.push_str("</details>\n");
-}
-
-/// A case's name without what is at its default.
-fn short(case: &str) -> String {
-    let mut text = case.to_owned();
-    for usual in [
-        ", gap=0",
-        ", then=store",
-        ", bias=false",
-        ", window=0",
-        ", per_head=false",
-        ", logits=Plain",
-    ] {
-        text = text.replace(usual, "");
-    }
-    text
-}
-
-fn curves(out: &mut String, report: &Report) {
-    if report.verify_curves.is_empty() {
-        return;
-    }
-    out.push_str("<h2>Verify curve</h2>\n<p>Time of a decoding step by the rows it verifies, over that of one \
-                  row. Flat is what speculation wants.</p>\n");
-    let series = report.verify_curves.iter().map(|of| {
-        let one = of.curve.points.first().map_or(1.0, |(_, spread)| spread.median_us);
-        let points = of.curve.points.iter();
-        LineSeries {
-            name: format!("{}, context {}", of.device, of.curve.context),
-            points: points.map(|(rows, s)| (*rows as f64, s.median_us / one)).collect(),
-        }
-    });
-    let models: Vec<&str> = report.verify_curves.iter().map(|c| c.curve.model.as_str()).collect();
-    let chart = LineChart {
-        title: "Time of a step".into(),
-        lines: models.first().map(|model| (*model).to_owned()).into_iter().collect(),
-        x_label: "rows".into(),
-        y_label: "times one row".into(),
-        series: series.collect(),
-    };
-    let _ = writeln!(out, "<figure>{}</figure>", chart.svg());
-}
-
-fn accuracy(out: &mut String, report: &Report) {
-    let mut worst: Vec<(&str, f64)> = Vec::new();
-    for record in &report.records {
-        let most = record.numbers.iter().map(|n| n.worst_of_bound).fold(0.0, f64::max);
-        match worst.iter_mut().find(|(op, _)| *op == record.op) {
-            Some((_, so_far)) => *so_far = so_far.max(most),
-            None if !record.numbers.is_empty() => worst.push((&record.op, most)),
-            None => {}
-        }
-    }
-    if worst.is_empty() {
-        return;
-    }
-    out.push_str("<h2>Accuracy</h2>\n<p>Largest error of each op on any device, over what rounding explains; \
-                  above 1 is a failure. Ops that are compared bit for bit are left out.</p>\n");
-    let chart = BarChart {
-        title: "Largest error, of the bound".into(),
-        lines: Vec::new(),
-        y_label: "error / bound".into(),
-        groups: worst.iter().map(|(op, _)| (*op).to_owned()).collect(),
-        series: vec![BarSeries {
-            name: "all devices".into(),
-            values: worst.iter().map(|(_, most)| Some(most.min(2.0))).collect(),
-        }],
-        reference: Some(1.0),
-    };
-    let _ = writeln!(out, "<figure>{}</figure>", chart.svg());
 }
 
 fn records(out: &mut String, report: &Report) {
