@@ -19,10 +19,16 @@ use crate::{
 
 /// Context behind which steps are measured.
 const DEPTH: usize = 128;
-/// Measurements of each step, while [`BUDGET`] lasts; their median counts.
-const PASSES: usize = 3;
+/// Measurements of each step, while [`BUDGET`] lasts; the least counts, as what disturbs a machine
+/// only ever adds.
+const PASSES: usize = 5;
 /// Time that measurements after the first may take.
 const BUDGET: Duration = Duration::from_millis(450);
+/// Plain steps that are timed again at the end, to see whether the machine is quiet.
+const CHECKS: usize = 5;
+/// It is if half of the plain steps took at most so many times the least. What was measured while it
+/// was busy is not kept, as it would mislead for as long as the program is not built anew.
+const QUIET: f64 = 1.3;
 /// Plain steps that a step may cost: what is dearer never pays, so no larger one is measured.
 const DEAREST: f64 = 4.0;
 /// Rows that are measured whatever they cost.
@@ -32,7 +38,7 @@ const ROOM: usize = 32;
 
 impl Engine {
     /// What rounds take on this device: kept from an earlier process of the same program, or measured
-    /// now in about half a second, and kept in `folder` if one is given.
+    /// now in about half a second, and kept in `folder` if one is given and the machine was quiet.
     ///
     /// # Errors
     /// Those of the device. A folder that cannot be read or written costs a measurement, not the
@@ -50,8 +56,9 @@ impl Engine {
             let curve = match kept {
                 Some(curve) => curve,
                 None => {
-                    let curve = self.measure(key)?;
-                    if let Some(Err(error)) = store.as_ref().map(|store| store.save(&curve)) {
+                    let (curve, is_quiet) = self.measure(key)?;
+                    let store = store.filter(|_| is_quiet);
+                    if let Some(Err(error)) = store.map(|store| store.save(&curve)) {
                         tracing::warn!(%error, "the verify curve cannot be kept");
                     }
                     curve
@@ -82,11 +89,17 @@ impl Engine {
         }
     }
 
-    /// Times of verification by rows, and of drafting by depth, on a sequence of their own.
-    fn measure(&mut self, key: CurveKey) -> Result<VerifyCurve> {
+    /// Context behind which steps are measured, in positions.
+    pub(super) fn curve_depth(&self) -> usize {
+        DEPTH.min(self.context() / 2).max(1)
+    }
+
+    /// Times of verification by rows, and of drafting by depth, on a sequence of their own; and
+    /// whether the machine was quiet.
+    fn measure(&mut self, key: CurveKey) -> Result<(VerifyCurve, bool)> {
         let started = Instant::now();
         self.reset()?;
-        let ids = self.filler(DEPTH.min(self.context() / 2).max(1));
+        let ids = self.filler(self.curve_depth());
         let mut sequence = Sequence::new(self.model.pool());
         let never = AtomicBool::new(false);
         self.model.prefill(&mut sequence, &ids, Want::LastStats, &never)?;
@@ -119,16 +132,18 @@ impl Engine {
                 times.push(steps.draft(level + 1)?);
             }
         }
+        let checks = (0..CHECKS).map(|_| steps.verify(1)).collect::<Result<Vec<f64>>>()?;
+        let is_quiet = is_quiet(&checks);
         let points: Vec<(usize, f64)> =
-            verify.into_iter().map(|(rows, times)| (rows, median(times))).collect();
+            verify.into_iter().map(|(rows, times)| (rows, least(&times))).collect();
         let (plain, between) = (points[0].1, Between::Padded);
         let verify = VerifyCurve::new(key.clone(), plain, points.clone(), between, Vec::new())?;
         let draft = drafted
-            .into_iter()
+            .iter()
             .enumerate()
-            .map(|(level, times)| (median(times) - verify.verify_ms(level + 2)).max(0.0))
+            .map(|(level, times)| (least(times) - verify.verify_ms(level + 2)).max(0.0))
             .collect();
-        VerifyCurve::new(key, plain, points, between, draft)
+        Ok((VerifyCurve::new(key, plain, points, between, draft)?, is_quiet))
     }
 }
 
@@ -189,9 +204,15 @@ fn ms_since(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+fn least(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// True if times of equal steps differ little.
+fn is_quiet(times: &[f64]) -> bool {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).is_some_and(|&middle| middle <= QUIET * least(times))
 }
 
 /// Version of this program, and when it was built: other kernels take other times.
@@ -201,4 +222,16 @@ fn program() -> String {
     let built = built.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let version = env!("CARGO_PKG_VERSION");
     built.map_or_else(|| version.to_owned(), |built| format!("{version} {}", built.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_is_known_by_times_that_differ() {
+        assert!(is_quiet(&[5.0, 5.1, 5.6, 30.0, 5.2]));
+        assert!(!is_quiet(&[5.0, 9.0, 14.0, 7.5, 30.0]));
+        assert_eq!(least(&[8.0, 11.0, 7.0]), 7.0);
+    }
 }

@@ -104,9 +104,9 @@ impl Engine {
         if let Some(proposer) = self.proposers.get_mut(&method) {
             proposer.set_tree(&request.spec.tree);
         }
-        let plain_ms = self.curve.as_ref().map(|curve| curve.plain_ms());
+        let plain = self.curve.as_ref().map(|curve| (curve.plain_ms(), self.curve_depth() as u64));
         let gate = match request.spec.gate {
-            true => Some(self.gates.entry(method).or_insert_with(|| Gate::new(plain_ms))),
+            true => Some(self.gates.entry(method).or_insert_with(|| Gate::new(plain))),
             false => None,
         };
         let proposer = self.proposers.get_mut(&method).filter(|_| method != Method::Plain);

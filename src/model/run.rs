@@ -1,6 +1,9 @@
 //! A model on a device: what it records, prepares and submits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{
     StepOutput, Want,
@@ -197,7 +200,9 @@ impl Model {
     /// The prepared recording of a key.
     pub(super) fn prepared(&mut self, key: &StepKey) -> Result<&Prepared> {
         if !self.steps.contains_key(key) {
+            let started = Instant::now();
             let work = self.backend.prepare(&self.record(key)?)?;
+            tracing::debug!(took = ?started.elapsed(), ?key, "prepared a step");
             self.steps.insert(key.clone(), work);
         }
         Ok(&self.steps[key])

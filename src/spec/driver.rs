@@ -130,7 +130,7 @@ impl<'a> Driver<'a> {
         let started = Instant::now();
         let prefix = target.sequence.len() as u64;
         let gate = self.drafting.as_ref().and_then(|drafting| drafting.gate.as_ref());
-        let step = gate.map_or(Step::Speculative, |gate| gate.next());
+        let step = gate.map_or(Step::Speculative, |gate| gate.next(prefix));
         let proposal = match step {
             Step::Speculative => self.propose(target, start)?,
             Step::Plain => Proposal::Tokens(Draft::new(root_of(start))),
@@ -159,9 +159,9 @@ impl<'a> Driver<'a> {
             {
                 match step {
                     Step::Speculative if outcome.drafted() == 0 => {
-                        gate.record_without_draft(total, draft_ms);
+                        gate.record_without_draft(prefix, total, draft_ms);
                     }
-                    step => gate.record(step, total, outcome.tokens()),
+                    step => gate.record(step, prefix, total, outcome.tokens()),
                 }
             }
         }

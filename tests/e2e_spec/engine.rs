@@ -174,6 +174,7 @@ fn the_engine_makes_what_it_can_draft_with() {
             assert!(!drafts || got.timings.draft_n > 300, "{}", got.timings.draft_n);
         }
     }
-    let kept = std::fs::read_dir(folder.path().join("curves")).expect("it was made");
-    assert_eq!(kept.count(), 1, "the curve is measured once for these heads");
+    // None is kept where the machine was busy.
+    let kept = std::fs::read_dir(folder.path().join("curves")).map_or(0, Iterator::count);
+    assert!(kept <= 1, "the curve is measured once for these heads");
 }

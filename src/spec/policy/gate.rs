@@ -1,9 +1,10 @@
 //! Never slower: plain steps where speculation does not pay.
 //!
 //! The currency is the *excess* of a speculative round: its milliseconds less what its tokens would
-//! have cost plainly. What plain steps cost is known from *probes*, plain rounds between speculative
-//! ones, and from rounds in which the proposer has no guess: these are plain steps, and only the
-//! asking is excess.
+//! have cost plainly where the text is. What plain steps cost is known from *probes*, plain rounds
+//! between speculative ones, and from rounds in which the proposer has no guess: these are plain
+//! steps, and only the asking is excess. Steps behind a long text cost more than behind a short one,
+//! so where none was timed near, as at the start of another prompt, two or three are probes.
 //!
 //! * **On.** Excess is summed, never below zero (Page's cumulative sum test for a change). When it
 //!   reaches the price of [`ALLOWANCE`] plain steps, speculation is off. So it may be slow for a
@@ -20,17 +21,17 @@
 //! speculation turns slow, and beside that at most 2.1 % while on (probes) and 2 % while off
 //! (trials). The margin and the sum from zero are the hysteresis.
 //!
-//! Times are noisy: another program may take the processor. So a sample counts for at most twice the
-//! running mean, and the first round of each kind, which may compile and allocate, does not count.
+//! Times are noisy: another program may take the processor. So a sample counts for at most twice
+//! what is usual, and the first round of each kind, which may compile and allocate, does not count.
 
 use serde::{Deserialize, Serialize};
+
+use super::price::PlainPrice;
 
 /// Excess, in plain steps, at which speculation is switched off.
 const ALLOWANCE: f64 = 8.0;
 /// Rounds from one probe to the next.
 const PROBE_EVERY: u32 = 48;
-/// Plain steps that are measured before the first speculative round, if their price is not known.
-const FIRST_PROBES: u32 = 4;
 /// Rounds of a trial.
 const TRIAL: u32 = 16;
 /// Excess, in plain steps, at which a trial ends early.
@@ -58,32 +59,32 @@ pub enum Step {
     Speculative,
 }
 
-/// A running mean that outliers move little.
+/// What speculative rounds take, in plain steps: a running mean that outliers move little.
 #[derive(Clone, Copy, Debug, Default)]
-struct Mean {
-    value: Option<f64>,
+struct RoundPrice {
+    steps: Option<f64>,
     samples: u32,
 }
 
-impl Mean {
+impl RoundPrice {
     /// Takes a sample, and gives what it counts for: at most twice the mean so far. The first one
     /// counts for nothing.
-    fn take(&mut self, ms: f64) -> Option<f64> {
+    fn take(&mut self, steps: f64) -> Option<f64> {
         self.samples = self.samples.saturating_add(1);
         if self.samples == 1 {
             return None;
         }
-        let ms = self.value.map_or(ms, |mean| ms.min(2.0 * mean));
+        let steps = self.steps.map_or(steps, |mean| steps.min(2.0 * mean));
         let weight = WEIGHT.max(1.0 / f64::from(self.samples - 1));
-        self.value = Some(self.value.map_or(ms, |mean| mean + weight * (ms - mean)));
-        Some(ms)
+        self.steps = Some(self.steps.map_or(steps, |mean| mean + weight * (steps - mean)));
+        Some(steps)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     On {
-        /// Sum of excess in milliseconds.
+        /// Sum of excess in plain steps.
         excess: f64,
         /// Rounds since the last probe.
         since_probe: u32,
@@ -95,8 +96,8 @@ enum State {
     Trial {
         /// Rounds so far.
         rounds: u32,
-        /// Their milliseconds.
-        ms: f64,
+        /// Their time, in plain steps.
+        steps: f64,
         /// Their excess.
         excess: f64,
     },
@@ -108,11 +109,9 @@ const ON: State = State::On { excess: 0.0, since_probe: 0, rounds: 0 };
 /// generations on a device.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    plain: Mean,
-    speculative: Mean,
+    plain: PlainPrice,
+    speculative: RoundPrice,
     state: State,
-    /// Plain steps that are still wanted before anything else.
-    first_probes: u32,
     /// Plain steps of the next rest.
     rest: f64,
     report: GateReport,
@@ -123,7 +122,7 @@ pub struct Gate {
 pub struct GateReport {
     /// Whether speculation is on.
     pub on: bool,
-    /// Milliseconds of a plain step, by the running mean.
+    /// Milliseconds of a plain step, of late.
     pub plain_ms: Option<f64>,
     /// Speculative rounds, and the tokens they gave.
     pub rounds: u64,
@@ -148,23 +147,22 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A gate that is on. Without the price of a plain step it asks for four plain rounds first.
-    pub fn new(plain_ms: Option<f64>) -> Self {
-        let known = plain_ms.filter(|ms| ms.is_finite() && *ms > 0.0);
+    /// A gate that is on. Without the milliseconds of a plain step, and the position at which they
+    /// were measured, it asks for four plain rounds first.
+    pub fn new(plain: Option<(f64, u64)>) -> Self {
         Self {
-            plain: Mean { value: known, samples: if known.is_some() { 2 } else { 0 } },
-            speculative: Mean::default(),
+            plain: PlainPrice::known(plain),
+            speculative: RoundPrice::default(),
             state: ON,
-            first_probes: if known.is_some() { 0 } else { FIRST_PROBES },
             rest: REST,
             report: GateReport::default(),
         }
     }
 
-    /// What the next round is to be.
-    pub fn next(&self) -> Step {
+    /// What the next round is to be, with its root at `position` of the text.
+    pub fn next(&self, position: u64) -> Step {
         match self.state {
-            _ if self.first_probes > 0 => Step::Plain,
+            _ if self.plain.lacks(position) => Step::Plain,
             State::On { since_probe, .. } if since_probe >= PROBE_EVERY - 1 => Step::Plain,
             State::Off { .. } => Step::Plain,
             State::On { .. } | State::Trial { .. } => Step::Speculative,
@@ -173,44 +171,45 @@ impl Gate {
 
     /// Takes what a round took, and the tokens it gave. Rounds that say nothing of speed, as the one
     /// that ends a text, may be left out; a time that is none is.
-    pub fn record(&mut self, step: Step, ms: f64, tokens: usize) {
+    pub fn record(&mut self, step: Step, position: u64, ms: f64, tokens: usize) {
         if !(ms.is_finite() && ms > 0.0 && tokens > 0) {
             return;
         }
         match step {
-            Step::Plain => self.record_plain(ms / tokens as f64),
-            Step::Speculative => self.record_speculative(ms, tokens as f64),
+            Step::Plain => self.record_plain(position, ms / tokens as f64),
+            Step::Speculative => self.record_speculative(position, ms, tokens as f64),
         }
     }
 
     /// Takes a round in which speculation was to be and the proposer had no guess, so that it was a
     /// plain step, which is as good as a probe, and `asking_ms` of its `ms` for nothing.
-    pub fn record_without_draft(&mut self, ms: f64, asking_ms: f64) {
+    pub fn record_without_draft(&mut self, position: u64, ms: f64, asking_ms: f64) {
         let (asking, step) = (asking_ms.max(0.0), ms - asking_ms.max(0.0));
         if !(step.is_finite() && step > 0.0) {
             return;
         }
-        self.plain.take(step);
+        self.plain.take(step, position);
         self.report.rounds += 1;
         self.report.tokens += 1;
         if let State::On { since_probe, .. } = &mut self.state {
             *since_probe = 0;
         }
-        self.add(asking, None);
+        if let Some(plain) = self.plain.at(position) {
+            self.add(asking / plain, None);
+        }
     }
 
     /// What it has seen and done.
     pub fn report(&self) -> GateReport {
         GateReport {
             on: matches!(self.state, State::On { .. }),
-            plain_ms: self.plain.value,
+            plain_ms: self.plain.mean(),
             ..self.report
         }
     }
 
-    fn record_plain(&mut self, ms: f64) {
-        self.plain.take(ms);
-        self.first_probes = self.first_probes.saturating_sub(1);
+    fn record_plain(&mut self, position: u64, ms: f64) {
+        self.plain.take(ms, position);
         match &mut self.state {
             State::On { since_probe, .. } => {
                 self.report.probes += 1;
@@ -221,50 +220,52 @@ impl Gate {
                 *left = left.saturating_sub(1);
                 if *left == 0 {
                     self.report.trials += 1;
-                    self.state = State::Trial { rounds: 0, ms: 0.0, excess: 0.0 };
+                    self.state = State::Trial { rounds: 0, steps: 0.0, excess: 0.0 };
                 }
             }
             State::Trial { .. } => self.report.plain += 1,
         }
     }
 
-    fn record_speculative(&mut self, ms: f64, tokens: f64) {
+    fn record_speculative(&mut self, position: u64, ms: f64, tokens: f64) {
         self.report.rounds += 1;
         self.report.tokens += tokens as u64;
-        if let (Some(ms), Some(plain)) = (self.speculative.take(ms), self.plain.value) {
-            self.add(ms - tokens * plain, Some(ms));
+        if let Some(plain) = self.plain.at(position)
+            && let Some(steps) = self.speculative.take(ms / plain)
+        {
+            self.add(steps - tokens, Some(steps));
         }
     }
 
-    /// Counts the excess of a round of `ms`, or of one without a draft, which a trial does not count.
-    fn add(&mut self, more: f64, ms: Option<f64>) {
-        let Some(plain) = self.plain.value else { return };
+    /// Counts the excess of a round of so many plain steps, or of one without a draft, which a trial
+    /// does not count.
+    fn add(&mut self, more: f64, steps: Option<f64>) {
         match &mut self.state {
             State::On { excess, since_probe, rounds } => {
-                *since_probe += u32::from(ms.is_some());
+                *since_probe += u32::from(steps.is_some());
                 *rounds += 1;
                 *excess = (*excess + more).max(0.0);
                 if *rounds == STEADY {
                     self.rest = REST;
                 }
-                if *excess > ALLOWANCE * plain {
+                if *excess > ALLOWANCE {
                     self.report.stops += 1;
                     self.state = State::Off { left: self.rest as u32 };
                     self.rest = (2.0 * self.rest).min(MAX_REST);
                 }
             }
-            State::Trial { rounds, ms: total, excess } => {
-                *rounds += u32::from(ms.is_some());
-                *total += ms.unwrap_or(0.0);
+            State::Trial { rounds, steps: total, excess } => {
+                *rounds += u32::from(steps.is_some());
+                *total += steps.unwrap_or(0.0);
                 *excess += more;
                 let (rounds, total, excess) = (*rounds, *total, *excess);
-                if excess > TRIAL_ALLOWANCE * plain {
-                    self.stop_trial(excess / plain);
+                if excess > TRIAL_ALLOWANCE {
+                    self.stop_trial(excess);
                 } else if rounds == TRIAL && -excess > MARGIN * total {
                     self.report.restarts += 1;
                     self.state = ON;
                 } else if rounds == TRIAL {
-                    self.stop_trial(excess / plain);
+                    self.stop_trial(excess);
                 }
             }
             // A round that was begun before the gate was off.

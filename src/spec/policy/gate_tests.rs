@@ -60,13 +60,13 @@ impl Run {
 fn run(gate: &mut Gate, world: World, tokens: usize, noise: &mut Noise) -> Run {
     let mut run = Run::default();
     while run.tokens < tokens {
-        let step = gate.next();
+        let step = gate.next(0);
         let (ms, n) = match step {
             Step::Plain => (world.plain_ms, 1),
             Step::Speculative => (world.round_ms, world.tokens(noise)),
         };
         let ms = ms * (1.0 + world.jitter * (2.0 * noise.next() - 1.0));
-        gate.record(step, ms, n);
+        gate.record(step, 0, ms, n);
         run.ms += ms;
         run.tokens += n;
         run.speculative_tokens += if step == Step::Speculative { n } else { 0 };
@@ -131,7 +131,7 @@ fn it_falls_back_and_returns_when_the_text_changes() {
         run(&mut gate, FAST, 500, &mut noise);
         assert!(gate.report().on);
         run(&mut gate, SLOW, 400, &mut noise);
-        assert!(gate.next() == Step::Plain && !gate.report().on, "{:?}", gate.report());
+        assert!(gate.next(0) == Step::Plain && !gate.report().on, "{:?}", gate.report());
         run(&mut gate, FAST, 1500, &mut noise);
         assert!(gate.report().on && gate.report().restarts > 0, "{:?}", gate.report());
     }
@@ -139,13 +139,13 @@ fn it_falls_back_and_returns_when_the_text_changes() {
 
 #[test]
 fn outliers_do_not_turn_it_off() {
-    let mut gate = Gate::new(Some(10.0));
+    let mut gate = Gate::new(Some((10.0, 0)));
     for round in 0..400 {
-        let step = gate.next();
+        let step = gate.next(0);
         // every tenth round the machine is busy with something else
         let ms = if step == Step::Plain { 10.0 } else { 13.0 }
             * if round % 10 == 9 { 20.0 } else { 1.0 };
-        gate.record(step, ms, if step == Step::Plain { 1 } else { 2 });
+        gate.record(step, 0, ms, if step == Step::Plain { 1 } else { 2 });
     }
     assert_eq!(gate.report().stops, 0, "{:?}", gate.report());
 }
@@ -163,23 +163,53 @@ fn equal_speeds_rarely_move_it() {
     }
 }
 
+/// A step reads the cache: behind a long text it may cost twice as much, drafted or not.
+#[test]
+fn long_prompts_among_short_ones_do_not_turn_it_off() {
+    let dearer = |position: u64| 1.0 + position as f64 / 1000.0;
+    for seed in 0..10 {
+        let (mut gate, mut noise) = (Gate::new(Some((10.0, 128))), Noise(seed));
+        let (mut ms, mut best_ms) = (0.0, 0.0);
+        for answer in 0..40 {
+            let mut position = if answer % 4 < 2 { 60 } else { 1000 };
+            let end = position + 100;
+            while position < end {
+                let step = gate.next(position);
+                let (round, n) = match step {
+                    Step::Plain => (FAST.plain_ms, 1),
+                    Step::Speculative => (FAST.round_ms, FAST.tokens(&mut noise)),
+                };
+                let jitter = 1.0 + FAST.jitter * (2.0 * noise.next() - 1.0);
+                let round = round * dearer(position) * jitter;
+                gate.record(step, position, round, n);
+                ms += round;
+                best_ms += FAST.best_ms() * dearer(position) * n as f64;
+                position += n as u64;
+            }
+        }
+        let report = gate.report();
+        assert!(report.stops <= 1, "seed {seed}: {report:?}");
+        assert!(ms < 1.06 * best_ms, "seed {seed}: {ms} {best_ms} {report:?}");
+    }
+}
+
 /// Retrieval often has no guess; that costs nothing and says nothing against it.
 #[test]
 fn rounds_without_a_draft_are_probes() {
-    let mut gate = Gate::new(Some(10.0));
+    let mut gate = Gate::new(Some((10.0, 0)));
     for _ in 0..1000 {
-        assert_eq!(gate.next(), Step::Speculative);
-        gate.record_without_draft(10.5, 0.01);
+        assert_eq!(gate.next(0), Step::Speculative);
+        gate.record_without_draft(0, 10.5, 0.01);
     }
     let plain = gate.report().plain_ms.expect("known");
     assert!((plain - 10.49).abs() < 1e-6, "{plain}");
     // A proposer that takes half a step to say nothing is dear.
     for _ in 0..20 {
-        gate.record_without_draft(15.5, 5.0);
+        gate.record_without_draft(0, 15.5, 5.0);
     }
-    assert_eq!((gate.next(), gate.report().stops), (Step::Plain, 1));
-    gate.record_without_draft(f64::NAN, 0.0);
-    gate.record_without_draft(1.0, 2.0);
+    assert_eq!((gate.next(0), gate.report().stops), (Step::Plain, 1));
+    gate.record_without_draft(0, f64::NAN, 0.0);
+    gate.record_without_draft(0, 1.0, 2.0);
     assert!((gate.report().plain_ms.expect("known") - 10.5).abs() < 0.02);
 }
 
@@ -187,13 +217,13 @@ fn rounds_without_a_draft_are_probes() {
 fn plain_steps_are_timed_first_unless_their_price_is_known() {
     let mut gate = Gate::default();
     for ms in [500.0, 10.0, 10.0, 10.0] {
-        assert_eq!(gate.next(), Step::Plain);
-        gate.record(Step::Plain, ms, 1);
+        assert_eq!(gate.next(0), Step::Plain);
+        gate.record(Step::Plain, 0, ms, 1);
     }
-    assert_eq!(gate.next(), Step::Speculative);
+    assert_eq!(gate.next(0), Step::Speculative);
     assert_eq!(gate.report().plain_ms, Some(10.0), "the first one, which warms up, does not count");
-    assert_eq!(Gate::new(Some(10.0)).next(), Step::Speculative);
-    assert_eq!(Gate::new(Some(f64::NAN)).next(), Step::Plain);
+    assert_eq!(Gate::new(Some((10.0, 0))).next(0), Step::Speculative);
+    assert_eq!(Gate::new(Some((f64::NAN, 0))).next(0), Step::Plain);
 }
 
 #[test]
@@ -201,11 +231,11 @@ fn the_same_rounds_give_the_same_decisions_and_what_is_no_time_counts_for_nothin
     let decisions = |broken: bool| -> Vec<Step> {
         let (mut gate, mut noise) = (Gate::default(), Noise(3));
         let steps = (0..600).map(|_| {
-            let step = gate.next();
-            gate.record(step, 5.0 + 20.0 * noise.next(), 1);
+            let step = gate.next(0);
+            gate.record(step, 0, 5.0 + 20.0 * noise.next(), 1);
             if broken {
                 for (ms, tokens) in [(f64::NAN, 1), (0.0, 1), (f64::INFINITY, 1), (1.0, 0)] {
-                    gate.record(step, ms, tokens);
+                    gate.record(step, 0, ms, tokens);
                 }
             }
             step

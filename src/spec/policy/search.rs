@@ -47,6 +47,8 @@ impl Chances for [Vec<f32>] {
 pub struct Shape {
     /// The tree.
     pub template: TreeTemplate,
+    /// Probability that each node is kept.
+    pub reach: Vec<f64>,
     /// Tokens a round, the bonus included.
     pub tokens: f64,
     /// Milliseconds a round.
@@ -72,7 +74,7 @@ impl Shape {
         }
         let tokens: f64 = p.iter().sum();
         let round_ms = curve.round_ms(template.len(), template.max_depth());
-        Self { template, tokens, round_ms, speedup: tokens * curve.plain_ms() / round_ms }
+        Self { template, reach: p, tokens, round_ms, speedup: tokens * curve.plain_ms() / round_ms }
     }
 }
 
@@ -199,6 +201,7 @@ fn shape(nodes: &[Node], curve: &VerifyCurve) -> Shape {
     Shape {
         template: TreeTemplate::from_choices(&choices)
             .expect("a search makes at most 63 nodes of ranks below 64"),
+        reach: std::iter::once(1.0).chain(nodes.iter().map(|node| node.p)).collect(),
         tokens: tokens(nodes),
         round_ms: round_ms(nodes, curve),
         speedup: speedup(nodes, curve),

@@ -1,7 +1,8 @@
 //! Whichever proposer promises most in each round.
 //!
 //! Retrieval costs nothing to ask, so it is asked each round and its drafts say themselves how
-//! likely they are. What is dear to ask (heads, a draft model) is known by what it brought lately.
+//! likely they are. What is dear to ask says itself what it promises (heads), or is known by what it
+//! brought lately (a draft model).
 //! All are compared by expected tokens a unit of time, plain decoding among them; there is no fixed
 //! order. The times come from whoever measured the device ([`Proposer::set_costs`]), and until then
 //! only the shape of a typical device is assumed.
@@ -68,6 +69,17 @@ struct Known {
     nodes: f64,
     /// It fell behind plain decoding, and has not been believed in again.
     rests: bool,
+}
+
+impl Known {
+    /// Tokens a unit of time, by what rounds brought lately.
+    fn rate(&mut self, costs: &RoundCosts) -> f64 {
+        let nodes = self.nodes.round() as usize;
+        let own = (1.0 + self.accepted) / (costs.verify(nodes) + costs.drafting);
+        let plain = 1.0 / costs.verify(1);
+        self.rests = own <= if self.rests { plain } else { DOUBT * plain };
+        own
+    }
 }
 
 impl Asked {
@@ -142,11 +154,14 @@ impl Proposer for Auto {
             && context.max_nodes > 1
             && context.max_depth > 0
         {
-            let nodes = known.nodes.round() as usize;
-            let time = self.costs.verify(nodes) + self.costs.drafting;
-            let own = (1.0 + known.accepted) / time;
             let plain = 1.0 / self.costs.verify(1);
-            known.rests = own <= if known.rests { plain } else { DOUBT * plain };
+            let own = match known.proposer.speedup(context) {
+                Some(speedup) => {
+                    known.rests = speedup <= 1.0;
+                    speedup * plain
+                }
+                None => known.rate(&self.costs),
+            };
             if !known.rests && (draft.len() == 1 || own > rate) {
                 self.was_otherwise = true;
                 return known.proposer.propose(context);

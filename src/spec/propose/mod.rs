@@ -122,6 +122,12 @@ pub trait Proposer: Send {
         None
     }
 
+    /// Speed over plain decoding that a draft behind this context promises, where that is known
+    /// without asking for one.
+    fn speedup(&mut self, _context: &DraftContext<'_>) -> Option<f64> {
+        None
+    }
+
     /// Learns what became of a round, its own or another proposer's.
     fn observe(&mut self, outcome: &RoundOutcome);
 
