@@ -170,6 +170,48 @@ fn the_marked_answer_is_the_answer() {
     }
 }
 
+/// The figures are counted here again from the lines as they stand in the file, by nothing of ours.
+#[test]
+fn the_figures_at_the_end_of_a_trace_are_those_of_its_rounds() {
+    let sandbox = Sandbox::new();
+    let args = ["run", "-p", "abcabcabcabc", "--raw", "-n", "40", "--ignore-eos", "--temp", "0"];
+    let spec = ["--spec", "lookup", "--no-gate", "--json", "--trace", "t.jsonl"];
+    let run = on_cpu(&sandbox, &[&args[..], &spec].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lines = lines(&sandbox.path().join("t.jsonl"));
+    let rounds: Vec<&Value> =
+        lines.iter().filter(|line| line["kind"] == "round").map(|line| &line["outcome"]).collect();
+    let summary = lines.last().filter(|line| line["kind"] == "summary").expect("the last line");
+    let len = |list: &Value| list.as_array().map_or(0, Vec::len);
+    let sum = |of: &dyn Fn(&Value) -> usize| rounds.iter().map(|round| of(round)).sum::<usize>();
+    let nodes = |round: &Value, is: &str| {
+        let all = round["nodes"].as_array().cloned().unwrap_or_default();
+        all.iter().filter(|node| node["verdict"]["is"] == is).count()
+    };
+    let stats = &summary["stats"];
+    for (name, counted) in [
+        ("rounds", rounds.len()),
+        ("plain_rounds", sum(&|round| usize::from(len(&round["nodes"]) == 1))),
+        ("tokens", sum(&|round| len(&round["path"]))),
+        ("bonus", rounds.len()),
+        ("drafted", sum(&|round| len(&round["nodes"]) - 1)),
+        ("accepted", sum(&|round| nodes(round, "accepted"))),
+        ("accepted", sum(&|round| len(&round["path"]) - 1)),
+        ("reached", sum(&|round| nodes(round, "accepted") + nodes(round, "rejected"))),
+    ] {
+        assert_eq!(stats[name], counted, "{name} of {stats}");
+    }
+    assert!(stats["accepted"].as_u64() > Some(3), "something was drafted: {stats}");
+    for stage in ["draft_ms", "verify_ms", "commit_ms", "host_ms"] {
+        let of = |times: &Value| times[stage].as_f64().expect("milliseconds");
+        let counted: f64 = rounds.iter().map(|round| of(&round["times"])).sum();
+        assert!((counted - of(&stats["times"])).abs() < 1e-6 * counted.max(1.0), "{stage}");
+    }
+    // One token comes from the prompt; the last round may go beyond what was asked for.
+    let generated = summary["generated"].as_u64().expect("a number");
+    assert!(generated == 40 && stats["tokens"].as_u64() >= Some(39), "{stats}");
+}
+
 fn questions(sandbox: &Sandbox) {
     let mut text = String::new();
     for (id, category, turns) in [
