@@ -1,7 +1,8 @@
 //! Every CUDA kernel compiles for every architecture, without a GPU: NVRTC is a library of its own.
 //!
-//! The kernels are those of the op table, and the matrix products of all numbers of rows. Registers,
-//! shared memory and spills of each go to `cuda-kernels-sm_NN.md` in the tests' temporary folder. Without
+//! The kernels are those of the op table, and the matrix products of all numbers of rows.
+//! Beside them are the kernels that measure, and the one that shows what each primitive does.
+//! Registers, shared memory and spills of each go to `cuda-kernels-sm_NN.md` in the tests' temporary folder. Without
 //! NVRTC the test fails, unless `ALLOW_NO_NVRTC=1`; `tests/run` fetches it.
 #![cfg(feature = "cuda")]
 
@@ -9,6 +10,7 @@ use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path};
 
 use coppice::{
     backend::{
+        Backend as _, BufferDesc, Usage,
         cpu::Cpu,
         cuda::{
             kernels::{self, Unit},
@@ -18,14 +20,16 @@ use coppice::{
         },
     },
     check,
+    dtype::DType,
     ops::{Op, QMatMul},
 };
 
 /// Beginnings of names of kernels that may spill, the most bytes, and why.
 const MAY_SPILL: &[(&str, u32, &str)] = &[(
-    "qmatmul_s8(",
-    16,
-    "32 sums of eight tiles beside two scales and minima: a few registers are put aside once a block of 32",
+    "qmatmul_tile(",
+    24,
+    "64 sums a thread at 128 registers, so that two blocks fit a multiprocessor: a few are put aside once a \
+         slice of K",
 )];
 
 /// The op with fewer rows, for every variant of a kernel that depends on them.
@@ -50,6 +54,16 @@ fn units() -> BTreeSet<Unit> {
             units.extend(plan.launches.into_iter().map(|launch| launch.unit));
         }
     }
+    let desc = BufferDesc { label: "any".into(), bytes: 4096, usage: Usage::Scratch };
+    let any = device.alloc(&desc).expect("the reference has memory");
+    let any = any.view(0, DType::U32, [1024]).expect("it fits");
+    let rest = [
+        kernels::peaks::copy(&any, &any, 1),
+        kernels::peaks::fma(&any, 1, 1),
+        kernels::peaks::mma(&any, 1, 1),
+        kernels::primitives::launch(&any, &any),
+    ];
+    units.extend(rest.map(|launch| launch.expect("a possible launch").unit));
     units
 }
 

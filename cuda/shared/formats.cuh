@@ -61,10 +61,44 @@ struct Planes {
 #define CODE_WORDS 4u
 #endif
 
+// Bytes of a block of 16 rows in each plane.
+#define CODE_BYTES (CODE_WORDS * 64u)
+#if FORMAT == Q5_0 || FORMAT == Q5_1 || FORMAT == Q5_K || FORMAT == Q3_K
+#define HIGH_BYTES 64u
+#elif FORMAT == Q6_K
+#define HIGH_BYTES 128u
+#else
+#define HIGH_BYTES 0u
+#endif
+#if FORMAT == Q4_1 || FORMAT == Q5_1
+#define SCALE_BYTES 64u
+#else
+#define SCALE_BYTES 32u
+#endif
+#if FORMAT == Q6_K || FORMAT == Q3_K
+#define SUPER_BYTES 32u
+#else
+#define SUPER_BYTES 64u
+#endif
+
+// A block of 32 elements of 16 rows, in global or in shared memory.
+struct Block {
+  const u8* codes;
+  const u8* high;
+  const u8* scales;
+  const u8* supers;
+};
+
+static __device__ __forceinline__ Block block_of(const Planes& w, u32 group, u32 b) {
+  const u64 block = (u64)group * w.blocks + b;
+  const u64 super = (u64)group * (w.blocks / 8u) + b / 8u;
+  return {w.codes + block * CODE_BYTES, w.high + block * HIGH_BYTES, w.scales + block * SCALE_BYTES,
+          w.supers + super * SUPER_BYTES};
+}
+
 // Quads q and q + 4 of a block, q < 4: bytes 0..15 and 16..31 of what an mma fragment wants.
-static __device__ __forceinline__ void quad_pair(const Planes& w, u32 group, u32 b, u32 row, u32 q, u32& low, u32& up) {
-  const u32 block = group * w.blocks + b;
-  const u32* codes = (const u32*)w.codes + (u64)block * (CODE_WORDS * 16u) + row;
+static __device__ __forceinline__ void quad_pair(const Block& block, u32 row, u32 q, u32& low, u32& up) {
+  const u32* codes = (const u32*)block.codes + row;
 #if FORMAT == Q8_0
   low = codes[q * 16u];
   up = codes[(q + 4u) * 16u];
@@ -78,39 +112,37 @@ static __device__ __forceinline__ void quad_pair(const Planes& w, u32 group, u32
   up = (word >> 4) & 0x0f0f0f0fu;
 #endif
 #if FORMAT == Q5_0 || FORMAT == Q5_1 || FORMAT == Q5_K
-  const u32 high = ((const u32*)w.high)[(u64)block * 16u + row] >> q;
+  const u32 high = ((const u32*)block.high)[row] >> q;
   low |= (high & 0x01010101u) << 4;
   up |= ((high >> 4) & 0x01010101u) << 4;
 #elif FORMAT == Q3_K
-  const u32 high = ((const u32*)w.high)[(u64)block * 16u + row] >> q;
+  const u32 high = ((const u32*)block.high)[row] >> q;
   low |= (high & 0x01010101u) << 2;
   up |= ((high >> 4) & 0x01010101u) << 2;
 #elif FORMAT == Q6_K
-  const u32 high = ((const u32*)w.high)[(u64)block * 32u + (q & 1u) * 16u + row] >> (2u * (q >> 1));
+  const u32 high = ((const u32*)block.high)[(q & 1u) * 16u + row] >> (2u * (q >> 1));
   low |= (high & 0x03030303u) << 4;
   up |= ((high >> 4) & 0x03030303u) << 4;
 #endif
 }
 
 // Scale and minimum of half h of a block: value = a (c - CENTRE) + o.
-static __device__ __forceinline__ void scale_of(const Planes& w, u32 group, u32 b, u32 row, u32 h, float& a, float& o) {
-  const u64 block = (u64)group * w.blocks + b;
+static __device__ __forceinline__ void scale_of(const Block& block, u32 row, u32 h, float& a, float& o) {
 #if FORMAT == Q8_0 || FORMAT == Q4_0 || FORMAT == Q5_0
-  a = half_to_float(((const u16*)w.scales)[block * 16u + row]);
+  a = half_to_float(((const u16*)block.scales)[row]);
   o = 0.0f;
 #elif FORMAT == Q4_1 || FORMAT == Q5_1
-  const u32 both = ((const u32*)w.scales)[block * 16u + row];
+  const u32 both = ((const u32*)block.scales)[row];
   a = half_to_float((u16)both);
   o = half_to_float((u16)(both >> 16));
 #else
-  const u32 pair = ((const u16*)w.scales)[block * 16u + row];
-  const u64 super = (u64)group * (w.blocks / 8u) + b / 8u;
+  const u32 pair = ((const u16*)block.scales)[row];
 #if FORMAT == Q6_K || FORMAT == Q3_K
-  const float d = half_to_float(((const u16*)w.supers)[super * 16u + row]);
+  const float d = half_to_float(((const u16*)block.supers)[row]);
   a = d * (float)(i8)(pair >> (8u * h));
   o = 0.0f;
 #else
-  const u32 both = ((const u32*)w.supers)[super * 16u + row];
+  const u32 both = ((const u32*)block.supers)[row];
   const float d = half_to_float((u16)both), min = half_to_float((u16)(both >> 16));
 #if FORMAT == Q2_K
   const u32 byte = pair >> (8u * h);
@@ -159,13 +191,14 @@ static __device__ __forceinline__ void values_of(const Planes& w, u32 group, u32
 #endif
   }
 #else
+  const Block block = block_of(w, group, b);
   u32 first, second;
-  quad_pair(w, group, b, row, q, first, second);
+  quad_pair(block, row, q, first, second);
   float a, o;
-  scale_of(w, group, b, row, 0u, a, o);
+  scale_of(block, row, 0u, a, o);
   for (u32 i = 0; i < 4u; i++) low[i] = fmaf(a, (float)code_of(first, i), o);
 #if HALF_SCALES
-  scale_of(w, group, b, row, 1u, a, o);
+  scale_of(block, row, 1u, a, o);
 #endif
   for (u32 i = 0; i < 4u; i++) up[i] = fmaf(a, (float)code_of(second, i), o);
 #endif

@@ -83,6 +83,11 @@ pub trait Backend: Send + Sync {
     /// Bytes allocated at present.
     fn memory(&self) -> MemoryUse;
 
+    /// Bytes of memory that buffers could still take; `None` where the device does not say.
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
+
     /// What the device was asked to do since it was opened; all zero where nothing is counted.
     fn stats(&self) -> Stats {
         Stats::default()

@@ -264,6 +264,10 @@ impl Backend for Faulty {
         Ok(*download)
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        self.inner.free_memory()
+    }
+
     fn peaks(&self) -> BackendResult<Peaks> {
         self.inner.peaks()
     }

@@ -10,7 +10,7 @@
 //!    so that a kernel that *reads* past its rows is caught by check 1;
 //! 4. inputs are unchanged;
 //! 5. a repeated run, over another pattern, gives the same bits;
-//! 6. row `i` of M rows equals the same row alone, bit for bit, for M in [`ROW_SWEEP`];
+//! 6. row `i` of M rows equals the same row alone, bit for bit, for M in [`ROW_SWEEP`] and for all;
 //! 7. other recordings that must agree do, bit for bit: a node of a tree and plain decoding of its path;
 //! 8. the prepared recording replayed on other contents is judged again;
 //! 9. the same with all operands in one buffer, and with synthetic limits or forced tiers, which are

@@ -282,7 +282,7 @@ fn sweep(build: &Build, bench: &Bench<'_>) -> Checked {
     // Rows write their own outputs: one run of all of them serves every M. Pages they share.
     let own = build.tensors.iter().all(|t| t.expect.is_none() || t.per_row);
     let all_alone = if own { Some(alone(rows)?) } else { None };
-    for m in ROW_SWEEP.into_iter().filter(|&m| m <= rows) {
+    for m in ROW_SWEEP.into_iter().filter(|&m| m < rows).chain([rows]) {
         let work = backend(bench.prepare(part(0, m)?))?;
         let mut got = run_guarded(bench, &work, &build.tensors, PATTERNS[0])?;
         let mut wanted = match &all_alone {

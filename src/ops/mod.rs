@@ -27,7 +27,7 @@ pub use grad::{GateGrad, RmsNormGrad, SoftmaxGrad, SoftmaxKl, SpanSoftmax};
 pub use kv::{KvCommit, KvFormat, KvLayer, KvWrite};
 pub use matmul::{Activations, Embed, QMatMul, Then, Weight};
 pub use norm::{AddRmsNorm, HeadRmsNorm, RmsNorm};
-pub use pointwise::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle, SiluAdd};
+pub use pointwise::{Add, Copy, Fill, Gate, GateMul, RandomBits, Rope, RopeStyle, SiluAdd};
 pub use rows::GatherRows;
 pub use stats::{ROW_STATS_FIELDS, RowStats, TopK};
 pub use train::{ADAMW_FIELDS, AdamW, ColumnSums, RowSquares, SiluGrad, SoftmaxXent};

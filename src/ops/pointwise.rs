@@ -131,13 +131,30 @@ impl Copy {
     }
 }
 
-/// All elements of `dst` become the 32 bits of `bits`.
+/// All elements of `dst` become the 32 bits of `bits`, or those with random ones beside them.
 #[derive(Clone, Debug)]
 pub struct Fill {
     /// `[M, C]` of a four-byte type.
     pub dst: View,
     /// Bit pattern, such as `1.5f32.to_bits()`.
     pub bits: u32,
+    /// Bits that are drawn.
+    pub random: Option<RandomBits>,
+}
+
+/// Element `i` of `dst`, counted along rows and without gaps, is `bits | (word & keep)`: word `i % 4` of
+/// Philox4x32-10 for the key `seed` and the counter `(i / 4, 0, 0, `[`RandomBits::STREAM`]`)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RandomBits {
+    /// Key.
+    pub seed: u64,
+    /// Bits that are drawn; the others are those of [`Fill::bits`].
+    pub keep: u32,
+}
+
+impl RandomBits {
+    /// The last counter word: no other noise of the program uses it.
+    pub const STREAM: u32 = 0x6669_6c6c;
 }
 
 impl Fill {
@@ -151,7 +168,9 @@ impl Fill {
     }
 
     pub(super) fn summary(&self) -> String {
-        format!("{}, m={}, c={}", self.dst.dtype, self.dst.shape.dim(0), self.dst.shape.dim(1))
+        let random = if self.random.is_some() { "random, " } else { "" };
+        let (m, c) = (self.dst.shape.dim(0), self.dst.shape.dim(1));
+        format!("{random}{}, m={m}, c={c}", self.dst.dtype)
     }
 }
 

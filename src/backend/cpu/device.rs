@@ -145,7 +145,29 @@ impl<E: Executor> Backend for Cpu<E> {
         self.host.memory()
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        available_bytes(&std::fs::read_to_string("/proc/meminfo").ok()?)
+    }
+
     fn peaks(&self) -> BackendResult<Peaks> {
         Ok(self.executor.peaks())
+    }
+}
+
+/// Memory that programs can still take without swapping, as Linux reports it.
+fn available_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read() {
+        let text = "MemTotal:       16000 kB\nMemFree:  100 kB\nMemAvailable:    8000 kB\n";
+        assert_eq!(available_bytes(text), Some(8000 * 1024));
+        assert_eq!(available_bytes("MemAvailable: much"), None);
     }
 }

@@ -158,6 +158,12 @@ impl Gpu {
         }
     }
 
+    /// Bytes that the device could still give.
+    pub fn free_memory(&self) -> Result<u64, DriverError> {
+        self.enter()?;
+        Ok(result::mem_get_info()?.0 as u64)
+    }
+
     /// Bytes to the device, before all later work.
     pub fn write(&self, region: &Region, offset: u64, bytes: &[u8]) -> Result<(), DriverError> {
         assert!(offset + bytes.len() as u64 <= region.bytes, "a write within its region");

@@ -6,6 +6,7 @@
 //! | `kernels` | which kernel, grid and arguments an op becomes; no device needed |
 //! | `library` | the driver's and the compiler's libraries, looked up at run time |
 //! | `nvrtc` | compiles a kernel for the device, once for each text and compiler |
+//! | `peaks` | what a device can do at most |
 //! | `driver` | context, stream, memory, graphs |
 //!
 //! A prepared recording is a CUDA graph: a step is one launch of it, one copy into pinned memory and
@@ -16,6 +17,7 @@ mod driver;
 pub mod kernels;
 pub mod library;
 pub mod nvrtc;
+mod peaks;
 pub mod source;
 
 use std::{
@@ -34,15 +36,35 @@ use self::{
 use crate::{
     backend::{
         AdapterDetails, AdapterKind, AdapterReport, Backend, BackendError, BackendResult, Buffer,
-        BufferDesc, DeviceId, Download, Memory, MemoryUse, Prepared, Stats, Support, Ticket, Tier,
-        View, Wait,
+        BufferDesc, DeviceId, Download, Memory, MemoryUse, Peaks, Prepared, Stats, Support, Ticket,
+        Tier, View, Wait,
     },
     ops::Op,
     record::{Recording, check_op},
 };
 
-/// The devices, or why there are none.
+/// The devices that kernels run on, or why there are none.
 pub fn list() -> Result<Vec<AdapterReport>, String> {
+    let found = find()?;
+    if found.usable.is_empty() {
+        return Err(found.refused.join("; "));
+    }
+    Ok(found.usable)
+}
+
+/// Devices that the driver has but kernels do not run on, with reasons; none where nothing was found at all.
+pub fn refused() -> Vec<String> {
+    find().map(|found| found.refused).unwrap_or_default()
+}
+
+/// What the driver finds.
+#[derive(Debug, Default)]
+struct Found {
+    usable: Vec<AdapterReport>,
+    refused: Vec<String>,
+}
+
+fn find() -> Result<Found, String> {
     if !library::has_driver() {
         return Err(
             "no CUDA library: the NVIDIA driver (libcuda.so.1, nvcuda.dll) was not found".into()
@@ -53,7 +75,28 @@ pub fn list() -> Result<Vec<AdapterReport>, String> {
     if count == 0 {
         return Err("the NVIDIA driver finds no device".into());
     }
-    (0..count).map(|index| report(index).map(|(report, _)| report)).collect()
+    let mut found = Found::default();
+    for index in 0..count {
+        let (report, facts) = report(index)?;
+        match too_old(&facts) {
+            None => found.usable.push(report),
+            Some(reason) => found.refused.push(format!("{}: {reason}", report.selector)),
+        }
+    }
+    Ok(found)
+}
+
+/// Why kernels do not run on a device, if they do not.
+fn too_old(facts: &driver::Facts) -> Option<String> {
+    (facts.arch < OLDEST).then(|| {
+        let capability = |arch: u32| format!("{}.{}", arch / 10, arch % 10);
+        format!(
+            "{} has compute capability {}, kernels need {}; wgpu may run on it",
+            facts.name,
+            capability(facts.arch),
+            capability(OLDEST)
+        )
+    })
 }
 
 fn report(index: usize) -> Result<(AdapterReport, driver::Facts), String> {
@@ -87,18 +130,14 @@ fn report(index: usize) -> Result<(AdapterReport, driver::Facts), String> {
 /// [`BackendError::NoAdapter`] if there is no such device or a library is missing.
 pub fn open(index: usize) -> BackendResult<Cuda> {
     let none = |reason| BackendError::NoAdapter { wanted: format!("cuda:{index}"), reason };
-    let all = list().map_err(none)?;
-    if index >= all.len() {
-        return Err(none(format!("there are {} CUDA devices", all.len())));
+    let found = find().map_err(none)?;
+    let count = found.usable.len() + found.refused.len();
+    if index >= count {
+        return Err(none(format!("there are {count} CUDA devices")));
     }
     let (report, facts) = report(index).map_err(none)?;
-    if facts.arch < OLDEST {
-        return Err(none(format!(
-            "{} has compute capability {}.{}, kernels need 7.5",
-            facts.name,
-            facts.arch / 10,
-            facts.arch % 10
-        )));
+    if let Some(reason) = too_old(&facts) {
+        return Err(none(reason));
     }
     let cache =
         directories::ProjectDirs::from("", "", "coppice").map(|dirs| dirs.cache_dir().join("cuda"));
@@ -137,7 +176,7 @@ struct Replay {
     graph: Option<Graph>,
     launches: u64,
     /// Keeps the memory of the views and what launches share.
-    _recording: Recording,
+    _views: Vec<View>,
     _scratch: Region,
 }
 
@@ -166,6 +205,42 @@ impl Cuda {
             label: view.buffer.label().into(),
             message: format!("{what} of {view}, wanted a dense view"),
         })
+    }
+
+    /// Prepares launches, which share `scratch_bytes` of temporary memory.
+    ///
+    /// # Errors
+    /// Kernels that do not compile, and a device without memory.
+    pub fn prepare_launches(
+        &self,
+        launches: Vec<Launch>,
+        scratch_bytes: u64,
+    ) -> BackendResult<Prepared> {
+        for launch in &launches {
+            self.gpu.load(launch)?;
+        }
+        let desc = BufferDesc {
+            label: "temporary memory of a recording".into(),
+            bytes: scratch_bytes,
+            usage: crate::backend::Usage::Scratch,
+        };
+        let scratch = self.gpu.alloc(scratch_bytes).map_err(|_| self.memory_error(&desc))?;
+        let address = |view: Option<&View>| match view {
+            Some(view) => Ok(self.region(view)?.address()),
+            None => Ok(scratch.address()),
+        };
+        let with_params = launches
+            .into_iter()
+            .map(|launch| {
+                let params = launch.bytes(address)?;
+                Ok((launch, params))
+            })
+            .collect::<BackendResult<Vec<_>>>()?;
+        let graph = (!with_params.is_empty()).then(|| self.gpu.graph(&with_params)).transpose()?;
+        let launches = with_params.len() as u64;
+        let views = with_params.into_iter().flat_map(|(launch, _)| launch.views()).collect();
+        let replay = Replay { graph, launches, _views: views, _scratch: scratch };
+        Ok(Prepared { device: self.id, inner: Box::new(replay) })
     }
 
     fn memory_error(&self, desc: &BufferDesc) -> BackendError {
@@ -234,33 +309,10 @@ impl Backend for Cuda {
                 adapter: self.report.name.clone(),
                 reason,
             })?;
-            for launch in &plan.launches {
-                self.gpu.load(launch)?;
-            }
             scratch_bytes = plan.scratch_bytes.max(scratch_bytes);
             launches.extend(plan.launches);
         }
-        let desc = BufferDesc {
-            label: "temporary memory of a recording".into(),
-            bytes: scratch_bytes,
-            usage: crate::backend::Usage::Scratch,
-        };
-        let scratch = self.gpu.alloc(scratch_bytes).map_err(|_| self.memory_error(&desc))?;
-        let address = |view: Option<&View>| match view {
-            Some(view) => Ok(self.region(view)?.address()),
-            None => Ok(scratch.address()),
-        };
-        let with_params = launches
-            .into_iter()
-            .map(|launch| {
-                let params = launch.bytes(address)?;
-                Ok((launch, params))
-            })
-            .collect::<BackendResult<Vec<_>>>()?;
-        let graph = (!with_params.is_empty()).then(|| self.gpu.graph(&with_params)).transpose()?;
-        let launches = with_params.len() as u64;
-        let replay = Replay { graph, launches, _recording: recording.clone(), _scratch: scratch };
-        Ok(Prepared { device: self.id, inner: Box::new(replay) })
+        self.prepare_launches(launches, scratch_bytes)
     }
 
     fn submit(&self, work: &Prepared, reads: &[View]) -> BackendResult<Ticket> {
@@ -312,11 +364,38 @@ impl Backend for Cuda {
         self.gpu.memory()
     }
 
+    fn peaks(&self) -> BackendResult<Peaks> {
+        peaks::measure(self)
+    }
+
+    fn free_memory(&self) -> Option<u64> {
+        self.gpu.free_memory().ok()
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             dispatches: self.counts.dispatches.load(Ordering::Relaxed),
             submissions: self.counts.submissions.load(Ordering::Relaxed),
             readbacks: self.counts.readbacks.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_devices_are_refused_with_both_numbers() {
+        let facts = |arch| driver::Facts {
+            name: "GTX 1080".into(),
+            arch,
+            driver: 12080,
+            memory: 8 << 30,
+            shared: 48 << 10,
+        };
+        assert_eq!(too_old(&facts(75)), None);
+        let reason = too_old(&facts(61)).expect("it is too old");
+        assert!(reason.contains("6.1") && reason.contains("7.5"), "{reason}");
     }
 }

@@ -53,6 +53,18 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(case(Shape { m: 130, n: 31, k: 512, bias: true, ..shape }));
         }
     }
+    // rows of a prompt, whose products may be cut in another way than those of a tree
+    for (format, activations) in [
+        (F::F16, Activations::F32),
+        (F::BF16, Activations::F32),
+        (F::Q8_0, Activations::Q12),
+        (F::Q4_K, Activations::Q8),
+        (F::Q4_K, Activations::Q12),
+        (F::Q6_K, Activations::Q12),
+    ] {
+        let k = 3 * format.k_multiple();
+        cases.push(case(Shape { format, activations, m: 70, n: 150, k, ..plain }).sweep());
+    }
     // more than synthetic small limits let one binding hold
     cases.push(case(Shape { m: 2, n: 300, k: 1024, ..plain }));
     cases.push(case(Shape { format: F::Q4_K, m: 2, n: 1500, k: 1024, bias: true, ..plain }));

@@ -71,6 +71,11 @@ pub(super) fn cases() -> Vec<Case> {
         for window in [1, 7, 40] {
             cases.push(case(Shape { m: 9, window, ..base }));
         }
+        // more rows than a tree has: in slots of their own, and as a chunk of one prompt
+        cases.push(case(Shape { m: 70, d: 64, pages: 3, ..base }));
+        for window in [0, 20] {
+            cases.push(chunk(Shape { m: 70, d: 64, pages: 23, path: 70, window, ..base }).sweep());
+        }
         for window in [0, 20] {
             cases.push(tree_is_path(Shape { pages: 17, path: 4, window, h: 2, g: 1, ..base }));
         }
@@ -218,6 +223,33 @@ fn case(shape: Shape) -> Case {
         let meta = rows.push(b, m);
         let q = b.push(Tensor::input("q", &[m, h, d], &q).gap(gap).per_row());
         let out = b.push(Tensor::output("out", &[m, h, d], DType::F32, expect).gap(gap).per_row());
+        b.op(move |v| op(&shape, v, [q, table, out], layer(v), meta(v)));
+    })
+}
+
+/// Rows of one prompt: each is the last node of a path that holds the rows before it.
+fn chunk(shape: Shape) -> Case {
+    let Shape { format, m, h, g, d, page, pages, path, window, .. } = shape;
+    let name = format!("{}, chunk of {m}, h={h}, g={g}, d={d}, window={window}", format.name());
+    Case::new("tree_attention", name, move |b| {
+        let prefix = pages * page - 1 - path;
+        let cache = Cache::random(&mut b.random, format, [pages * page, g, d]);
+        let table = b.random.permutation(pages);
+        let slot = |p: usize| table[p / page] * page as u32 + (p % page) as u32;
+        let slots = |row: usize| (0..path).map(move |i| (i <= row).then_some(prefix + i));
+        let rows = Rows {
+            seq: vec![0; m],
+            prefix: vec![prefix as u32; m],
+            path: (1..=m as u32).collect(),
+            path_slots: (0..m).flat_map(slots).map(|at| at.map_or(u32::MAX, slot)).collect(),
+        };
+        let q = b.random.floats(m * h * d);
+        let expect = b.expect(RULE, m * h * d, || naive(&shape, &q, &cache, &table, &rows));
+        let table = b.push(Tensor::input("table", &[1, 1, pages], &table));
+        let layer = cache.push(b, None);
+        let meta = rows.push(b, m);
+        let q = b.push(Tensor::input("q", &[m, h, d], &q).per_row());
+        let out = b.push(Tensor::output("out", &[m, h, d], DType::F32, expect).per_row());
         b.op(move |v| op(&shape, v, [q, table, out], layer(v), meta(v)));
     })
 }

@@ -188,7 +188,11 @@ pub fn latency(device: &dyn Backend) -> Result<Latency> {
         let mut recorder = Recorder::new();
         recorder.label("latency");
         for _ in 0..count {
-            recorder.push(Fill { dst: small.view(0, DType::F32, [1, 1])?, bits: 0 })?;
+            recorder.push(Fill {
+                dst: small.view(0, DType::F32, [1, 1])?,
+                bits: 0,
+                random: None,
+            })?;
         }
         Ok(device.prepare(&recorder.finish())?)
     };

@@ -19,7 +19,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __shared__ static __attribute__((section("coppice_shared")))
+#define __shared__ static __attribute__((section("coppice_shared"), aligned(16)))
 
 struct Index {
   unsigned x, y, z;
@@ -127,9 +127,40 @@ inline T value(const unsigned char* table, unsigned lane) {
   return v;
 }
 
+// Copies that a thread does not wait for: those since its last commit, and the groups before.
+struct Copy {
+  void* to;
+  const void* from;
+  unsigned bytes;
+};
+
+struct Copies {
+  std::vector<Copy> open;
+  std::vector<std::vector<Copy>> groups;
+};
+
+inline thread_local std::vector<Copies> copies;
+
+inline void later(void* to, const void* from, unsigned bytes) { copies[current->number].open.push_back({to, from, bytes}); }
+
+inline void later_commit() {
+  Copies& mine = copies[current->number];
+  mine.groups.push_back(std::move(mine.open));
+  mine.open.clear();
+}
+
+inline void later_wait(unsigned left) {
+  auto& groups = copies[current->number].groups;
+  while (groups.size() > left) {
+    for (const Copy& c : groups.front()) memcpy(c.to, c.from, c.bytes);
+    groups.erase(groups.begin());
+  }
+}
+
 inline void run_block(std::vector<Fiber>& fibers, std::vector<Warp>& warps, unsigned order) {
   if (__start_coppice_shared) memset(__start_coppice_shared, 0xff, __stop_coppice_shared - __start_coppice_shared);
   for (auto& w : warps) w.waiting = false, w.mask = w.arrived = 0;
+  copies.assign(fibers.size(), {});
   for (auto& f : fibers) start(f);
   const unsigned n = fibers.size();
   unsigned done = 0, at_barrier = 0;

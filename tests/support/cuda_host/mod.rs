@@ -109,28 +109,36 @@ impl Executor for HostCuda {
         let mut scratch = plan.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         scratch.fill(u64::MAX);
         let base = scratch.as_mut_ptr() as u64;
-        for launch in &plan.launches {
-            let params = launch.bytes(|view| -> BackendResult<u64> {
-                match view {
-                    None => Ok(base.next_multiple_of(256)),
-                    Some(view) => {
-                        let memory: &HostMemory =
-                            view.buffer.memory(view.buffer.device(), "cuda-host")?;
-                        Ok(memory.as_ptr() as u64)
-                    }
-                }
-            })?;
-            let cell = library(&launch.unit);
-            let Some(Ok(library)) = cell.get() else { unreachable!("`plan` compiled it") };
-            // SAFETY: the text that `compile` wrote defines this function with this type.
-            let entry: Symbol<'_, Entry> =
-                unsafe { library.get(b"coppice_launch\0") }.expect("the trampoline is defined");
-            // SAFETY: the device is taken, so nobody else touches its memory; the parameters hold
-            // addresses of views that the recording keeps alive, and are as long as `Params`.
-            unsafe { entry(params.as_ptr(), launch.grid.as_ptr(), launch.threads) };
-        }
-        Ok(())
+        plan.launches.iter().try_for_each(|launch| run(launch, base.next_multiple_of(256)))
     }
+}
+
+/// Runs one launch, compiled if need be, on views of a device of [`open`] that nobody else uses meanwhile.
+pub fn run_alone(launch: &Launch) -> Result<(), String> {
+    library(&launch.unit).get_or_init(|| compile(&launch.unit)).as_ref().map_err(Clone::clone)?;
+    run(launch, 0).map_err(|e| e.to_string())
+}
+
+/// Runs a launch whose unit is compiled, with temporary memory at an address.
+fn run(launch: &Launch, scratch: u64) -> BackendResult<()> {
+    let params = launch.bytes(|view| -> BackendResult<u64> {
+        match view {
+            None => Ok(scratch),
+            Some(view) => {
+                let memory: &HostMemory = view.buffer.memory(view.buffer.device(), "cuda-host")?;
+                Ok(memory.as_ptr() as u64)
+            }
+        }
+    })?;
+    let cell = library(&launch.unit);
+    let Some(Ok(library)) = cell.get() else { unreachable!("callers compile it") };
+    // SAFETY: the text that `compile` wrote defines this function with this type.
+    let entry: Symbol<'_, Entry> =
+        unsafe { library.get(b"coppice_launch\0") }.expect("the trampoline is defined");
+    // SAFETY: nobody else touches the device's memory; the parameters hold addresses of views that the
+    // launch or its recording keeps alive, and are as long as `Params`.
+    unsafe { entry(params.as_ptr(), launch.grid.as_ptr(), launch.threads) };
+    Ok(())
 }
 
 fn library(unit: &Unit) -> Compiled {

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use crate::{
     backend::cpu::Operands,
-    ops::{Add, Copy, Fill, Gate, GateMul, Rope, RopeStyle, SiluAdd},
+    ops::{Add, Copy, Fill, Gate, GateMul, RandomBits, Rope, RopeStyle, SiluAdd},
+    sample::philox4x32_10,
 };
 
 pub(super) fn rope<'e>(op: &'e Rope, operands: &Operands<'e>) {
@@ -64,8 +65,17 @@ pub(super) fn copy<'e>(op: &'e Copy, operands: &Operands<'e>) {
 }
 
 pub(super) fn fill<'e>(op: &'e Fill, operands: &Operands<'e>) {
+    let mut at = 0u32;
     for row in operands.write::<u32>(&op.dst).iter_mut() {
-        row.fill(op.bits);
+        for element in row {
+            let drawn = op.random.map_or(0, |random| {
+                let key = [random.seed as u32, (random.seed >> 32) as u32];
+                let counter = [at / 4, 0, 0, RandomBits::STREAM];
+                philox4x32_10(counter, key)[(at % 4) as usize] & random.keep
+            });
+            *element = op.bits | drawn;
+            at = at.wrapping_add(1);
+        }
     }
 }
 

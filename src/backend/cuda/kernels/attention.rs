@@ -1,7 +1,10 @@
-//! Attention of tree nodes: a warp per row, KV head and block of query heads.
+//! Attention of tree nodes and prompts: a warp per row, KV head and block of query heads.
 
 use super::{Builder, Plan, kv::format_define, part};
-use crate::ops::TreeAttention;
+use crate::{
+    backend::View,
+    ops::{KvFormat, TreeAttention},
+};
 
 /// Positions of a span; `SPAN` in `cuda/shared/softmax.cuh`.
 const SPAN: usize = 256;
@@ -12,6 +15,23 @@ const ROWS: usize = 4;
 /// With this many warps or more the device is busy without splitting the context.
 const BUSY_WARPS: usize = 4096;
 
+/// Rows of a thread block of `prompt_attention`.
+const PROMPT_ROWS: usize = 8;
+/// With more rows than a tree has, rows share the keys that they read.
+const MOST_TREE_ROWS: usize = 64;
+/// Largest head whose tiles and queries fit the static shared memory of `prompt_attention`.
+const MOST_TILE_HEAD: usize = 128;
+
+/// Whether keys and values can come in pieces of 16 bytes.
+fn fits_tiles(op: &TreeAttention, d: usize) -> bool {
+    let aligned = |view: &View| view.offset.is_multiple_of(16);
+    op.cache.format == KvFormat::F16
+        && d.is_multiple_of(8)
+        && d <= MOST_TILE_HEAD
+        && aligned(&op.cache.k)
+        && aligned(&op.cache.v)
+}
+
 pub(super) fn plan(op: &TreeAttention) -> Result<Plan, String> {
     let [_, g, d] = op.cache.dims();
     let [m, h] = [op.q.shape.dim(0), op.q.shape.dim(1)];
@@ -21,7 +41,8 @@ pub(super) fn plan(op: &TreeAttention) -> Result<Plan, String> {
     let spans = op.max_context.div_ceil(SPAN);
     let heads = (h / g).min(HEADS);
     let blocks = (h / g).div_ceil(heads);
-    let split = spans > 1 && m * g * blocks < BUSY_WARPS;
+    let prompt = m > MOST_TREE_ROWS && fits_tiles(op, d);
+    let split = !prompt && spans > 1 && m * g * blocks < BUSY_WARPS;
     let mut scratch_bytes = 0;
     let states = if split { m * h * spans } else { 0 };
     let maxima = part(&mut scratch_bytes, states, 4);
@@ -38,7 +59,7 @@ pub(super) fn plan(op: &TreeAttention) -> Result<Plan, String> {
             .u32("prefix_heads", rows.prefix.shape.dim(1))
             .u32("window", op.window)
     };
-    let mut b = Builder::new("tree_attention")
+    let mut b = Builder::new(if prompt { "prompt_attention" } else { "tree_attention" })
         .define("KV", format_define(op.cache.format))
         .define("D", format!("{d}u"))
         .define("HEADS", format!("{heads}u"))
@@ -70,6 +91,9 @@ pub(super) fn plan(op: &TreeAttention) -> Result<Plan, String> {
         .u32("longest", rows.path_slots.shape.dim(1))
         .u32("page", op.page_slots)
         .f32("scale", op.scale);
+    if prompt {
+        return b.only([m.div_ceil(PROMPT_ROWS), g * blocks, 1], 32 * PROMPT_ROWS as u32);
+    }
     if split {
         b = left(b);
     }

@@ -1,10 +1,19 @@
 //! Ops on packed weights.
 
-use super::{Builder, Plan, part};
+use super::{Builder, Launch, Plan, part};
 use crate::{
     ops::{Activations, Embed, QMatMul, Then, Weight},
     quant::{BLOCK, Layout, QuantFormat, ROW_GROUP},
 };
+
+/// With more columns than this, a product waits for them unless many rows of the weight share each load.
+const FEW_ROWS: usize = 16;
+/// With as many thread blocks the device is busy without splitting K.
+const BUSY_BLOCKS: usize = 128;
+/// Parts along K in which coded products are added; `SLICES` in `cuda/qmatmul_s8.cu`.
+const SLICES: usize = 4;
+/// Most rows of a tree: beyond, columns alone keep the device busy.
+const MAX_TREE_ROWS: usize = 64;
 
 /// Value of the define `FORMAT`; `cuda/shared/formats.cuh` has the same list.
 fn format_define(format: QuantFormat) -> &'static str {
@@ -68,8 +77,45 @@ pub(super) fn qmatmul(op: &QMatMul) -> Result<Plan, String> {
     match op.activations {
         Activations::Q8 if !float => quantised(op, false),
         Activations::Q12 if !float => quantised(op, true),
-        Activations::F32 | Activations::Q8 | Activations::Q12 => plain(op),
+        Activations::F32 | Activations::Q8 | Activations::Q12 => match op.w.format() {
+            QuantFormat::F16 | QuantFormat::BF16 => half(op),
+            _ => plain(op),
+        },
     }
+}
+
+/// How a product of `m` columns is cut: tiles of 8 columns that share a weight's fragment, and groups of
+/// rows that share the columns.
+fn tiles(m: usize) -> (usize, usize) {
+    let tiles = m.div_ceil(8).next_power_of_two().min(8);
+    (tiles, if tiles >= 4 { 2 } else { 1 })
+}
+
+/// f16 or bf16 weights: f32 rows as sums of such floats, then tensor cores.
+fn half(op: &QMatMul) -> Result<Plan, String> {
+    let (m, k) = (op.m(), op.w.layout.k);
+    let bf16 = op.w.format() == QuantFormat::BF16;
+    let mut scratch_bytes = 0;
+    let parts = part(&mut scratch_bytes, m * k * if bf16 { 3 } else { 2 }, 2);
+    let unscale = part(&mut scratch_bytes, m, 4);
+    let rows = |b: Builder| {
+        b.scratch("unsigned short*", "parts", parts).scratch("float*", "unscale", unscale)
+    };
+    let split = rows(Builder::new("split_rows"))
+        .define_if(bf16, "BF16_PARTS")
+        .rows("x", "x_stride", &op.x)
+        .u32("m", m)
+        .u32("k", k)
+        .launch([m, 1, 1], 256)?;
+    let (tiles, groups) = tiles(m);
+    let product = rows(result(Builder::new("qmatmul_half"), op))
+        .define("TILES", format!("{tiles}u"))
+        .define("GROUPS", format!("{groups}u"))
+        .launch(
+            [op.w.layout.n.div_ceil(ROW_GROUP * groups), m.div_ceil(8 * tiles), 1],
+            128 * groups as u32,
+        )?;
+    Ok(Plan { launches: vec![split, product], scratch_bytes })
 }
 
 /// f32 rows: a block of four warps per 16 rows of the weight and some rows of x.
@@ -79,6 +125,35 @@ fn plain(op: &QMatMul) -> Result<Plan, String> {
         .define("COLUMNS", format!("{columns}u"))
         .rows("x", "x_stride", &op.x)
         .only([op.w.layout.groups(), op.m().div_ceil(columns), 1], 128)
+}
+
+/// More than a few coded rows: a block of threads for 128 rows of the weight and 32 or 64 columns, and a slice
+/// of K each where the weight has too few rows to keep the device busy.
+fn tiled(
+    op: &QMatMul,
+    quantize: Launch,
+    rows: impl Fn(Builder) -> Builder,
+    mut scratch_bytes: u64,
+) -> Result<Plan, String> {
+    let (m, n) = (op.m(), op.w.layout.n);
+    let (tiles, groups) = (if m <= 32 { 4 } else { 8 }, 8);
+    let across = [n.div_ceil(ROW_GROUP * groups), m.div_ceil(8 * tiles)];
+    // The weight's shape decides, so that every tree is cut alike.
+    let split = across[0] < BUSY_BLOCKS && m <= MAX_TREE_ROWS;
+    let partials = part(&mut scratch_bytes, if split { SLICES * m * n } else { 0 }, 4);
+    let product = rows(result(Builder::new("qmatmul_tile"), op))
+        .define("TILES", format!("{tiles}u"))
+        .define("GROUPS", format!("{groups}u"))
+        .define_if(split, "SPLIT")
+        .scratch("float*", "partials", partials)
+        .launch([across[0], across[1], if split { SLICES } else { 1 }], 32 * groups as u32)?;
+    let mut launches = vec![quantize, product];
+    if split {
+        let merge =
+            result(Builder::new("merge_slices"), op).scratch("float*", "partials", partials);
+        launches.push(merge.launch([n.div_ceil(256), m, 1], 256)?);
+    }
+    Ok(Plan { launches, scratch_bytes })
 }
 
 /// 8-bit or, `wide`, 12-bit rows: their codes, then tensor cores.
@@ -101,9 +176,10 @@ fn quantised(op: &QMatMul, wide: bool) -> Result<Plan, String> {
         .rows("x", "x_stride", &op.x)
         .u32("k", k)
         .launch([blocks.div_ceil(4), m, 1], 128)?;
-    // tiles of 8 columns: more of them share a weight's fragment; more groups share the columns'
-    let tiles = m.div_ceil(8).next_power_of_two().min(8);
-    let groups = if tiles >= 4 { 2 } else { 1 };
+    if m > FEW_ROWS {
+        return tiled(op, quantize, rows, scratch_bytes);
+    }
+    let (tiles, groups) = tiles(m);
     let product = rows(result(Builder::new("qmatmul_s8"), op))
         .define("TILES", format!("{tiles}u"))
         .define("GROUPS", format!("{groups}u"))

@@ -9,7 +9,9 @@ mod grad;
 mod kv;
 mod matmul;
 mod norm;
+pub mod peaks;
 mod pointwise;
+pub mod primitives;
 mod stats;
 mod train;
 mod tree;
@@ -85,6 +87,15 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// The views among the arguments.
+    pub fn views(&self) -> Vec<View> {
+        let view = |value: &Value| match value {
+            Value::View(view) => Some(view.clone()),
+            Value::Scratch(_) | Value::U64(_) | Value::U32(_) | Value::F32(_) => None,
+        };
+        self.values.iter().filter_map(view).collect()
+    }
+
     /// The bytes of `Params`. `address` gives where a view or, for `None`, the temporary memory
     /// begins.
     pub fn bytes<E>(

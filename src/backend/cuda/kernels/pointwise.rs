@@ -3,7 +3,7 @@
 use super::{Builder, Plan};
 use crate::{
     backend::View,
-    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle, SiluAdd},
+    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, RandomBits, Rope, RopeStyle, SiluAdd},
 };
 
 /// Threads of a block.
@@ -61,10 +61,15 @@ pub(super) fn copy(op: &Copy) -> Result<Plan, String> {
 
 pub(super) fn fill(op: &Fill) -> Result<Plan, String> {
     let (grid, threads) = cover(&op.dst);
+    let random = op.random.unwrap_or(RandomBits { seed: 0, keep: 0 });
     Builder::new("fill")
+        .define_if(op.random.is_some(), "RANDOM")
         .rows("dst", "dst_stride", &op.dst)
         .u32("c", op.dst.shape.dim(1))
         .u32("bits", op.bits as usize)
+        .u32("keep", random.keep as usize)
+        .u32("seed_low", (random.seed & u64::from(u32::MAX)) as usize)
+        .u32("seed_high", (random.seed >> 32) as usize)
         .only(grid, threads)
 }
 

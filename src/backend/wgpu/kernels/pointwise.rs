@@ -29,7 +29,16 @@ pub(super) fn copy(op: &Copy, caps: &Caps) -> Plan {
     Ok(vec![b.finish_elements(params, m * c)?])
 }
 
-params!(FillParams { m: u32, c: u32, dst_offset: u32, dst_stride: u32, bits: u32 });
+params!(FillParams {
+    m: u32,
+    c: u32,
+    dst_offset: u32,
+    dst_stride: u32,
+    bits: u32,
+    keep: u32,
+    seed_low: u32,
+    seed_high: u32,
+});
 
 pub(super) fn fill(op: &Fill, caps: &Caps) -> Plan {
     let mut b = Builder::new("fill", caps);
@@ -40,7 +49,13 @@ pub(super) fn fill(op: &Fill, caps: &Caps) -> Plan {
         dst_offset: b.write("dst", &op.dst)?,
         dst_stride: stride(&op.dst)?,
         bits: op.bits,
+        keep: op.random.map_or(0, |random| random.keep),
+        seed_low: op.random.map_or(0, |random| random.seed as u32),
+        seed_high: op.random.map_or(0, |random| (random.seed >> 32) as u32),
     };
+    if op.random.is_some() {
+        b.define("RANDOM", "");
+    }
     Ok(vec![b.finish_elements(params, m * c)?])
 }
 

@@ -171,7 +171,7 @@ impl JointGraph {
 
         let mut rec = Recorder::new();
         for of in [&of_heads, &of_adapters] {
-            rec.push(Fill { dst: of.grads.all()?, bits: 0 })?;
+            rec.push(Fill { dst: of.grads.all()?, bits: 0, random: None })?;
         }
         let begin = device.prepare(&rec.finish())?;
         let mut rec = Recorder::new();

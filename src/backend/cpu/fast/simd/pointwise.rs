@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     backend::BackendResult,
-    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, Rope, RopeStyle, SiluAdd},
+    ops::{Add, Copy, Fill, Gate, GateMul, GatherRows, RandomBits, Rope, RopeStyle, SiluAdd},
+    sample::philox4x32_10,
 };
 
 /// A row of [`GateMul`].
@@ -169,10 +170,31 @@ pub fn copy(op: &Copy) -> BackendResult<Stages> {
 
 /// Stages of [`Fill`]: a unit is a row.
 pub fn fill(op: &Fill) -> BackendResult<Stages> {
-    let (dst, bits) = (Tensor::<u32>::new(&op.dst)?, op.bits);
-    let stage = Stage::new(dst.rows(), dst.rows() * dst.width() / 16, move |_, m| {
+    let (dst, bits, random) = (Tensor::<u32>::new(&op.dst)?, op.bits, op.random);
+    let width = dst.width();
+    // A random word costs about as much as filling sixteen.
+    let cost = dst.rows() * width / if random.is_some() { 1 } else { 16 };
+    let stage = Stage::new(dst.rows(), cost, move |_, m| {
         // SAFETY: a unit owns its row.
-        unsafe { dst.row_mut(m).fill(bits) };
+        let row = unsafe { dst.row_mut(m) };
+        match random {
+            None => row.fill(bits),
+            Some(random) => {
+                let key = [random.seed as u32, (random.seed >> 32) as u32];
+                let first = m * width;
+                // Up to the first whole block of four words, then a block at a time.
+                let (head, blocks) = row.split_at_mut(width.min(first.wrapping_neg() % 4));
+                let head_at = (first / 4, first % 4);
+                let starts = (first + head.len()) / 4;
+                let blocks = blocks.chunks_mut(4).enumerate().map(|(i, b)| ((starts + i, 0), b));
+                for ((block, skip), elements) in std::iter::once((head_at, head)).chain(blocks) {
+                    let words = philox4x32_10([block as u32, 0, 0, RandomBits::STREAM], key);
+                    for (element, word) in elements.iter_mut().zip(&words[skip..]) {
+                        *element = bits | (word & random.keep);
+                    }
+                }
+            }
+        }
         Ok(())
     });
     Ok(stage.into())
