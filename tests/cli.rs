@@ -52,6 +52,7 @@ fn every_flag_of_every_verb_is_explained() {
         "doctor",
         "gpu-test",
         "bench spec",
+        "bench suite",
         "trace tree",
         "trace summary",
         "trace rounds",
@@ -278,6 +279,75 @@ fn bench_reports_every_row_count() {
     assert_eq!(rows, [1, 3, 8]);
     assert!(report["prompt"]["tokens_per_second"].as_f64().is_some_and(|x| x > 0.0));
     assert!(report["decode"]["median_ms"].as_f64().is_some_and(|x| x > 0.0));
+}
+
+#[test]
+fn a_synthetic_model_is_timed_without_a_file() {
+    let sandbox = Sandbox::new();
+    let bench = |shape: &str, more: &[&str]| {
+        let args = ["bench", "--synthetic", shape, "-p", "4", "-n", "2", "--depth", "4", "-r", "1"];
+        let rest = ["--rows", "1,2", "-o", "json", "--device", "cpu"];
+        sandbox.run(args.iter().chain(&rest).chain(more).copied())
+    };
+    let run = bench("llama-68m", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let report = json(&run.stdout);
+    assert_eq!(report["model"], "synthetic llama-68m q4_k");
+    assert!(report["decode"]["median_ms"].as_f64().is_some_and(|x| x > 0.0));
+    let unfit = bench("smollm2-135m", &["--quant", "q4_k"]);
+    assert_eq!(unfit.code, Some(2));
+    assert!(unfit.stderr.contains("576") && unfit.stderr.contains("q8_0"), "{}", unfit.stderr);
+    let unknown = bench("llama9", &[]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("llama2-7b"), "{}", unknown.stderr);
+    // more than any machine has
+    let large = bench("llama-33b", &["--quant", "f32", "--ctx", "2048"]);
+    assert_eq!(large.code, Some(2), "{}", large.stderr);
+    assert!(large.stderr.contains("GB of weights in f32"), "{}", large.stderr);
+}
+
+#[test]
+fn the_suite_writes_a_table_of_shares() {
+    let sandbox = Sandbox::new();
+    let suite = sandbox.run([
+        "bench",
+        "suite",
+        "--out",
+        "speed",
+        "--device",
+        "cpu",
+        "--shape",
+        "llama-68m",
+        "-p",
+        "8",
+        "-n",
+        "2",
+        "--depth",
+        "4",
+        "-r",
+        "1",
+        "--python",
+        "no-such-python",
+    ]);
+    assert_eq!(suite.code, Some(0), "{}", suite.stderr);
+    let read = |name: &str| {
+        let path = sandbox.path().join("speed").join(name);
+        std::fs::read_to_string(path).expect("the suite wrote it")
+    };
+    assert_eq!(read("suite.md"), suite.stdout);
+    let report = json(&read("suite.json"));
+    let runs = report["devices"][0]["runs"].as_array().expect("a list");
+    for (run, format) in runs.iter().zip(["q4_k", "q8_0"]) {
+        assert_eq!(run["format"], format);
+        let measured = &run["measured"];
+        for figure in ["decode_share", "few", "many", "host_us", "prompt_share"] {
+            assert!(measured[figure].as_f64().is_some_and(|x| x > 0.0), "{figure}: {measured}");
+        }
+    }
+    assert_eq!(runs.len(), 2);
+    let reason = report["peer"]["reason"].as_str().expect("no such program");
+    assert!(reason.contains("no-such-python"), "{reason}");
+    assert!(suite.stdout.contains("| t(16)/t(1) |"), "{}", suite.stdout);
 }
 
 #[test]

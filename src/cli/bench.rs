@@ -6,7 +6,11 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{high, low, low_shared, term::Term};
-use crate::{engine::Engine, error::Error};
+use crate::{
+    engine::{Engine, LoadOptions, TimedModel},
+    error::Error,
+    model::Published,
+};
 
 /// Mean and spread of repeated times.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -83,11 +87,11 @@ struct Step {
 }
 
 /// Counts over a prompt step and one decode step, less those over the prompt step alone.
-fn count_step(engine: &mut Engine, depth: usize) -> crate::Result<Option<Step>> {
+fn count_step(timed: &mut TimedModel, depth: usize) -> crate::Result<Option<Step>> {
     let mut over = |tokens| -> crate::Result<[u64; 3]> {
-        let before = engine.stats();
-        engine.time_decode(depth, tokens)?;
-        let after = engine.stats();
+        let before = timed.stats();
+        timed.time_decode(depth, tokens)?;
+        let after = timed.stats();
         Ok([
             after.dispatches - before.dispatches,
             after.submissions - before.submissions,
@@ -116,9 +120,18 @@ pub(super) fn main(args: &low::Bench, term: &Term) -> anyhow::Result<ExitCode> {
     let model =
         low_shared::Model { ctx: Some(args.model.ctx.unwrap_or(need)), ..args.model.clone() };
     let started = std::time::Instant::now();
-    let mut engine = high::engine(&model, &args.device, term)?;
+    let mut timed = match &args.synthetic {
+        Some(shape) => {
+            let shape: Published = shape.parse()?;
+            let options: LoadOptions = high::load_options(&model, &args.device)?;
+            let timed = TimedModel::synthetic(shape, &options)?;
+            term.detail(&format!("{} on {}", timed.name(), timed.adapter()));
+            timed
+        }
+        None => high::engine(&model, &args.device, term)?.into(),
+    };
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
-    let report = measure(&mut engine, args, load_ms, term)?;
+    let report = measure(&mut timed, args, load_ms, term)?;
     let mut stdout = std::io::stdout().lock();
     match args.output {
         low::ReportFormat::Json => writeln!(stdout, "{}", serde_json::to_string(&report)?)?,
@@ -128,25 +141,26 @@ pub(super) fn main(args: &low::Bench, term: &Term) -> anyhow::Result<ExitCode> {
 }
 
 fn measure<'a>(
-    engine: &'a mut Engine,
+    timed: &'a mut TimedModel,
     args: &low::Bench,
     load_ms: f64,
     term: &Term,
 ) -> anyhow::Result<Report<'a>> {
-    let repeated = |engine: &mut Engine, f: &dyn Fn(&mut Engine) -> crate::Result<Duration>| {
-        f(engine).context("warm-up")?;
-        (0..args.repeat).map(|_| Ok(f(engine)?)).collect::<anyhow::Result<Vec<Duration>>>()
+    type Timing<'f> = &'f dyn Fn(&mut TimedModel) -> crate::Result<Duration>;
+    let repeated = |timed: &mut TimedModel, f: Timing<'_>| {
+        f(timed).context("warm-up")?;
+        (0..args.repeat).map(|_| Ok(f(timed)?)).collect::<anyhow::Result<Vec<Duration>>>()
     };
     let mut prompt = None;
     if args.prompt > 0 {
         term.detail(&format!("prompt of {} tokens", args.prompt));
-        let times = repeated(engine, &|engine| engine.time_prompt(args.prompt))?;
+        let times = repeated(timed, &|timed| timed.time_prompt(args.prompt))?;
         prompt = Some(Speed::of(args.prompt, 0, &times));
     }
     let mut decode = None;
     if args.decode > 0 {
         term.detail(&format!("decode of {} tokens", args.decode));
-        let times = repeated(engine, &|engine| engine.time_decode(args.depth, args.decode))?;
+        let times = repeated(timed, &|timed| timed.time_decode(args.depth, args.decode))?;
         decode = Some(Speed::of(args.decode, args.depth, &times));
     }
     let mut verify: Vec<Verify> = Vec::new();
@@ -154,17 +168,17 @@ fn measure<'a>(
     for &rows in &args.rows {
         term.detail(&format!("verification of {rows} rows"));
         // A step is short, so each repetition is a handful of them.
-        let times = engine.time_verify(args.depth, rows, 4 * args.repeat)?;
+        let times = timed.time_verify(args.depth, rows, 4 * args.repeat)?;
         let time = Spread::of(&times);
         let base = *base.get_or_insert(time.median_ms);
         verify.push(Verify { rows, time, relative: time.median_ms / base });
     }
-    let step = count_step(engine, args.depth)?;
+    let step = count_step(timed, args.depth)?;
     Ok(Report {
         step,
         schema: 1,
-        model: engine.name(),
-        device: engine.adapter().to_string(),
+        model: timed.name(),
+        device: timed.adapter().to_string(),
         threads: args.device.threads,
         repeat: args.repeat,
         load_ms,
@@ -172,7 +186,7 @@ fn measure<'a>(
         decode,
         verify_depth: args.depth,
         verify,
-        memory_bytes: engine.memory().peak_bytes,
+        memory_bytes: timed.memory().peak_bytes,
     })
 }
 

@@ -99,6 +99,7 @@ pub(super) fn print(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Bench(args) => match &args.kind {
             Some(BenchKind::Spec(args)) => toml_of(args),
             Some(BenchKind::Lossless(args)) => toml_of(args),
+            Some(BenchKind::Suite(args)) => toml_of(args),
             None => toml_of(args),
         },
         Verb::Tokenize(args) => toml_of(args),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::low;
 use crate::{
     backend::AdapterReport,
-    engine::{cuda_adapters, list_adapters},
+    engine::{cuda_adapters, cuda_refused, list_adapters},
 };
 
 #[derive(Serialize)]
@@ -60,8 +60,13 @@ struct Report<'a> {
 
 pub(super) fn main(args: &low::Devices) -> anyhow::Result<ExitCode> {
     let adapters = list_adapters(None)?;
-    let cuda = cuda_adapters().err().map(|reason| Missing { api: "cuda", reason });
-    let mut missing: Vec<Missing> = cuda.into_iter().collect();
+    // Without any usable device the one reason says it all, else each refused device has its own.
+    let cuda = match cuda_adapters() {
+        Err(reason) => vec![reason],
+        Ok(_) => cuda_refused(),
+    };
+    let mut missing: Vec<Missing> =
+        cuda.into_iter().map(|reason| Missing { api: "cuda", reason }).collect();
     if !adapters.iter().any(|report| report.selector.starts_with("wgpu")) {
         let reason = if cfg!(feature = "wgpu") {
             "wgpu finds no adapter; install a Vulkan driver (Debian: mesa-vulkan-drivers)"

@@ -261,6 +261,12 @@ pub struct Bench {
     #[command(subcommand)]
     #[serde(skip)]
     pub kind: Option<BenchKind>,
+    /// Random weights in a published model's shape, made on the device, in place of --model
+    ///
+    /// llama-68m, smollm2-135m, tinyllama-1.1b, llama2-7b, llama3-8b, llama2-13b or llama-33b, in the
+    /// format of --quant [default: q4_k].
+    #[arg(long, value_name = "SHAPE")]
+    pub synthetic: Option<String>,
     /// Tokens of the prompt
     #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
     pub prompt: usize,

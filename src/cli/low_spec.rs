@@ -145,6 +145,50 @@ pub enum BenchKind {
     Spec(Box<BenchSpec>),
     /// Whether speculation changes a token on this device: every kind of draft against plain decoding
     Lossless(Box<BenchLossless>),
+    /// Decode, verify curve, host time and prefill of every graphics card, as shares of its peaks
+    Suite(BenchSuite),
+}
+
+/// `coppice bench suite`.
+#[derive(Args, Debug, Serialize)]
+#[command(after_help = "\
+Example:
+  coppice bench suite --out speed --python python3
+
+Writes suite.json and suite.md. Weights are random and made on the device, in the shape of Llama 2 7B or,
+where that does not fit, of a smaller model; a processor is timed with a small one. Exit code 1 if nothing
+could run on a device; a limit that is not kept is a result.")]
+pub struct BenchSuite {
+    /// Folder for the results; made if need be
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Devices [default: every graphics card, by CUDA and by wgpu, else the processor]
+    #[arg(short, long, value_name = "DEVICES", value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// Threads of the CPU device [default: all cores]
+    #[arg(short, long, value_name = "N", env = "COPPICE_THREADS")]
+    pub threads: Option<usize>,
+    /// Shape, as for bench --synthetic [default: the largest that fits of llama2-7b, tinyllama-1.1b, llama-68m]
+    #[arg(long, value_name = "SHAPE")]
+    pub shape: Option<String>,
+    /// Formats of the weights
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "q4_k,q8_0")]
+    pub quant: Vec<String>,
+    /// Tokens of the prompt
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 1024)]
+    pub prompt: usize,
+    /// Tokens to decode
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 64)]
+    pub decode: usize,
+    /// Context behind which steps are timed
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub depth: usize,
+    /// Repetitions
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    pub repeat: usize,
+    /// Interpreter with PyTorch, to time the same shape there
+    #[arg(long, value_name = "PYTHON")]
+    pub python: Option<String>,
 }
 
 /// `coppice bench lossless`.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod bench_spec;
+mod bench_suite;
 mod calibrate;
 mod chat;
 mod config;
@@ -102,6 +103,7 @@ fn dispatch(cli: &Cli, term: &Term) -> anyhow::Result<ExitCode> {
         Verb::Bench(args) => match &args.kind {
             Some(low_spec::BenchKind::Spec(args)) => bench_spec::main(args, term),
             Some(low_spec::BenchKind::Lossless(args)) => lossless::main(args, term),
+            Some(low_spec::BenchKind::Suite(args)) => bench_suite::main(args, term),
             None => bench::main(args, term),
         },
         Verb::Tokenize(args) => tokenize::main(args, term),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use super::Engine;
+use super::{Engine, bench::filler};
 use crate::{
     error::Result,
     kv::Sequence,
@@ -99,7 +99,7 @@ impl Engine {
     fn measure(&mut self, key: CurveKey) -> Result<(VerifyCurve, bool)> {
         let started = Instant::now();
         self.reset()?;
-        let ids = self.filler(self.curve_depth());
+        let ids = filler(self.vocab(), self.curve_depth());
         let mut sequence = Sequence::new(self.model.pool());
         let never = AtomicBool::new(false);
         self.model.prefill(&mut sequence, &ids, Want::LastStats, &never)?;
@@ -165,7 +165,7 @@ impl Steps<'_> {
 
     /// Milliseconds of verifying a root and its children; of a plain step for the root alone.
     fn verify(&mut self, rows: usize) -> Result<f64> {
-        let nodes = self.engine.filler(rows);
+        let nodes = filler(self.engine.vocab(), rows);
         let parents: Vec<Option<usize>> = (0..rows).map(|node| (node > 0).then_some(0)).collect();
         let model = &mut self.engine.model;
         model.truncate(&mut self.sequence, self.ids.len())?;

@@ -86,10 +86,10 @@ pub fn open_device(spec: DeviceSpec, threads: Option<usize>) -> Result<Arc<dyn B
             Some(index) => open_wgpu(spec, index),
             None => Err(missing(spec, &no_hardware())),
         },
-        DeviceSpec::Auto if cuda_adapters().is_ok() => open_cuda(spec, 0),
-        DeviceSpec::Auto => match first_hardware() {
-            Some(index) => open_wgpu(spec, index),
-            None => open_cpu(threads),
+        DeviceSpec::Auto => match (first_cuda(), first_hardware()) {
+            (Some(index), _) => open_cuda(spec, index),
+            (None, Some(index)) => open_wgpu(spec, index),
+            (None, None) => open_cpu(threads),
         },
     }
 }
@@ -102,6 +102,12 @@ fn open_cpu(threads: Option<usize>) -> Result<Arc<dyn Backend>> {
 
 fn missing(spec: DeviceSpec, reason: &str) -> Error {
     BackendError::NoAdapter { wanted: spec.to_string(), reason: reason.into() }.into()
+}
+
+/// Number of the first CUDA device that kernels run on.
+fn first_cuda() -> Option<usize> {
+    let all = cuda_adapters().ok()?;
+    all.first()?.selector.strip_prefix("cuda:")?.parse().ok()
 }
 
 fn first_hardware() -> Option<usize> {
@@ -154,6 +160,18 @@ fn open_noop(spec: DeviceSpec) -> Result<Arc<dyn Backend>> {
 #[cfg(feature = "cuda")]
 pub fn cuda_adapters() -> std::result::Result<Vec<AdapterReport>, String> {
     crate::backend::cuda::list()
+}
+
+/// CUDA devices that are there but cannot be used, with reasons.
+#[cfg(feature = "cuda")]
+pub fn cuda_refused() -> Vec<String> {
+    crate::backend::cuda::refused()
+}
+
+/// CUDA devices that are there but cannot be used, with reasons.
+#[cfg(not(feature = "cuda"))]
+pub fn cuda_refused() -> Vec<String> {
+    Vec::new()
 }
 
 /// CUDA's devices, or why there are none.

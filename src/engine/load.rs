@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     format::{ModelSource, heads::Heads},
     kv::Sequence,
-    model::{MAX_TREE_ROWS, Model, ModelOptions, Precision, RowStat, StepOutput, Want},
+    model::{MAX_TREE_ROWS, Model, ModelOptions, Precision, StepOutput, Want, config::ModelConfig},
     ops::{Activations, KvFormat},
     quant::QuantFormat,
     spec::{
@@ -47,10 +47,10 @@ pub struct LoadOptions {
 
 /// A model on a device, with its tokenizer and one sequence.
 pub struct Engine {
-    name: String,
+    pub(super) name: String,
     /// The model's file, for what is read from it later.
     pub(super) source: ModelSource,
-    backend: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) model: Model,
     pub(super) sequence: Sequence,
     pub(super) tokenizer: Arc<Tokenizer>,
@@ -86,19 +86,7 @@ impl Engine {
         };
         let backend = open_device(options.device, options.threads)?;
         let config = source.config()?;
-        let context = match options.context {
-            Some(context) if context == 0 || context > config.max_context => {
-                return Err(Error::Invalid {
-                    message: format!(
-                        "--ctx {context}: the model was trained on 1 to {} tokens",
-                        config.max_context
-                    ),
-                    hint: None,
-                });
-            }
-            Some(context) => context,
-            None => config.max_context.min(DEFAULT_CONTEXT),
-        };
+        let context = context(options, &config)?;
         let model_options = ModelOptions {
             quant: options.quant,
             precision: precision(options, &backend),
@@ -111,10 +99,7 @@ impl Engine {
         let name = path
             .file_name()
             .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        let threads = match backend.adapter().kind {
-            AdapterKind::Cpu => options.threads.unwrap_or_else(rayon::current_num_threads),
-            _ => 0,
-        };
+        let threads = threads_of(&*backend, options);
         Ok(Self {
             name,
             source,
@@ -239,39 +224,29 @@ impl Engine {
     ) -> Result<StepOutput> {
         self.model.prefill(&mut self.sequence, ids, want, cancel)
     }
+}
 
-    /// Appends tokens; gives the last row.
-    pub(super) fn extend_last(
-        &mut self,
-        ids: &[u32],
-        want: LastRow,
-        cancel: &AtomicBool,
-    ) -> Result<(RowStat, Option<Vec<f32>>)> {
-        let want = match want {
-            LastRow::Stats => Want::LastStats,
-            LastRow::Logits => Want::LastLogits,
-        };
-        let output = self.extend(ids, want, cancel)?;
-        let stat = output.stats.last().copied();
-        let stat = stat.ok_or_else(|| Error::invalid("a step gave no row"))?;
-        Ok((stat, output.logits))
-    }
-
-    /// One verification step of tree nodes, rolled back.
-    pub(super) fn verify(&mut self, nodes: &[u32], parents: &[Option<usize>]) -> Result<()> {
-        let step = self.model.tree_step(&mut self.sequence, nodes, parents, Want::AllStats)?;
-        drop(step);
-        Ok(())
+/// Context that was asked for, else the model's own within bounds.
+pub(super) fn context(options: &LoadOptions, config: &ModelConfig) -> Result<usize> {
+    match options.context {
+        Some(context) if context == 0 || context > config.max_context => Err(Error::Invalid {
+            message: format!(
+                "--ctx {context}: the model was trained on 1 to {} tokens",
+                config.max_context
+            ),
+            hint: None,
+        }),
+        Some(context) => Ok(context),
+        None => Ok(config.max_context.min(DEFAULT_CONTEXT)),
     }
 }
 
-/// What is wanted of the last row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LastRow {
-    /// Statistics.
-    Stats,
-    /// Statistics and logits.
-    Logits,
+/// Threads of a CPU device, 0 elsewhere.
+pub(super) fn threads_of(backend: &dyn Backend, options: &LoadOptions) -> usize {
+    match backend.adapter().kind {
+        AdapterKind::Cpu => options.threads.unwrap_or_else(rayon::current_num_threads),
+        _ => 0,
+    }
 }
 
 /// Precision of activations that was asked for, else the device's usual one.

@@ -6,6 +6,7 @@
 
 mod batch;
 mod bench;
+mod clocked;
 mod curve;
 mod device;
 mod drafting;
@@ -19,7 +20,8 @@ mod shipped;
 mod timings;
 
 pub use batch::{Batch, Finished, Turn};
-pub use device::{DeviceSpec, cuda_adapters, list_adapters, open_device};
+pub use bench::{RoundTimes, TimedModel};
+pub use device::{DeviceSpec, cuda_adapters, cuda_refused, list_adapters, open_device};
 pub use drafting::{DraftSources, vocabulary_id};
 pub use forms::{DeviceForm, open_form};
 pub use generate::{Event, Generation, Request, StopReason};

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::{Engine, load::LastRow};
+use super::Engine;
 use crate::{
     error::{Error, Result},
     model::{MAX_TREE_ROWS, Want},
@@ -114,8 +114,7 @@ impl Engine {
         self.check_ids(ids)?;
         self.reset()?;
         let cancel = AtomicBool::new(false);
-        let (_, logits) = self.extend_last(ids, LastRow::Logits, &cancel)?;
-        let logits = logits.unwrap_or_default();
+        let logits = self.extend(ids, Want::LastLogits, &cancel)?.logits.unwrap_or_default();
         let lse = logsumexp(&logits);
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));

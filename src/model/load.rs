@@ -10,7 +10,7 @@ use super::{
     precision::Precision,
     scratch::Scratch,
     state::{self, MAX_TREE_ROWS},
-    weights,
+    weights::{self, Weights},
 };
 use crate::{
     backend::{BufferDesc, SharedBackend, Usage},
@@ -33,6 +33,17 @@ pub struct ModelOptions {
     pub kv_format: KvFormat,
     /// Positions that all sequences together can hold; rounded up to whole pages.
     pub capacity: usize,
+}
+
+impl ModelOptions {
+    fn pages(&self) -> usize {
+        self.capacity.div_ceil(PAGE_SLOTS)
+    }
+
+    /// Positions of whole pages.
+    pub(super) fn slots(&self) -> usize {
+        self.pages() * PAGE_SLOTS
+    }
 }
 
 /// Device bytes that a model will take.
@@ -75,9 +86,20 @@ impl Model {
         let config = source.config()?;
         let plan = Plan::new(source, &config, options.quant)?;
         estimate(&config, &plan, options)?;
+        let positions = options.slots();
+        let weights = weights::load(source, &config, &plan, (&*backend, positions), progress)?;
+        Self::assemble(config, backend, weights, options)
+    }
+
+    /// Everything around the weights: cache, activations, state.
+    pub(super) fn assemble(
+        config: ModelConfig,
+        backend: SharedBackend,
+        weights: Weights,
+        options: &ModelOptions,
+    ) -> Result<Self> {
         let shape = kv_shape(&config, options);
         let device = &*backend;
-        let weights = weights::load(source, &config, &plan, (device, shape.slots()), progress)?;
         let kv = KvPages::alloc(device, shape)?;
         let scratch = Scratch::alloc(device, &config)?;
         let buffer = |label: &str, bytes: u64| {
@@ -135,11 +157,15 @@ fn kv_shape(config: &ModelConfig, options: &ModelOptions) -> KvShape {
         head_dim: config.head_dim,
         format: options.kv_format,
         page_slots: PAGE_SLOTS,
-        pages: options.capacity.div_ceil(PAGE_SLOTS),
+        pages: options.pages(),
     }
 }
 
-fn estimate(config: &ModelConfig, plan: &Plan, options: &ModelOptions) -> Result<MemoryEstimate> {
+pub(super) fn estimate(
+    config: &ModelConfig,
+    plan: &Plan,
+    options: &ModelOptions,
+) -> Result<MemoryEstimate> {
     let shape = kv_shape(config, options);
     let kv_bytes = shape.bytes().filter(|_| shape.pages > 0 && options.capacity <= MAX_CAPACITY);
     let kv_bytes = kv_bytes.ok_or_else(|| Error::Invalid {

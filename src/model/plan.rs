@@ -177,6 +177,39 @@ impl Plan {
         Ok(plan)
     }
 
+    /// A model without biases whose matrices are all in `format`; nobody reads the tensors that it names.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the format cannot hold rows of the model's widths.
+    pub fn uniform(config: &ModelConfig, format: QuantFormat) -> Result<Self> {
+        let c = config;
+        let [h, g, d] = [c.n_heads, c.n_kv_heads, c.head_dim];
+        let linear = |name: String, n: usize, k: usize| {
+            let layout = Layout::new(format, n, k).ok_or_else(|| Error::Invalid {
+                message: format!(
+                    "rows of {k} elements cannot be packed as {format}, which needs multiples of {}",
+                    format.k_multiple()
+                ),
+                hint: Some("choose a --quant format in blocks of 32, such as q8_0 or q4_1".into()),
+            })?;
+            let parts = vec![PartPlan { tensors: vec![name], layout, first: 0 }];
+            Ok::<_, Error>(LinearPlan { parts, n, biased: false })
+        };
+        let layers = (0..c.n_layers).map(|i| {
+            let name = |stem: &str| format!("blk.{i}.{stem}");
+            Ok(LayerPlan {
+                qkv: linear(name("qkv"), (h + 2 * g) * d, c.d_model)?,
+                attn_out: linear(name("attn_output"), c.d_model, h * d)?,
+                gate_up: linear(name("gate_up"), 2 * c.d_ff, c.d_model)?,
+                down: linear(name("ffn_down"), c.d_model, c.d_ff)?,
+            })
+        });
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        let table = |name: &str| linear(name.to_owned(), c.vocab, c.d_model);
+        let head = if c.tie_embeddings { None } else { Some(table("output")?) };
+        Ok(Self { embed: table("token_embd")?, layers, head })
+    }
+
     fn quantises(&self, source: &ModelSource) -> bool {
         use QuantFormat as F;
         self.linears().flat_map(|l| &l.parts).flat_map(|p| &p.tensors).any(|name| {

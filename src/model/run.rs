@@ -77,6 +77,12 @@ impl Model {
         &self.backend
     }
 
+    /// Calls the device through `backend`, a wrapper around it or the device itself, from now on; gives what
+    /// was there before.
+    pub(crate) fn set_backend(&mut self, backend: SharedBackend) -> SharedBackend {
+        std::mem::replace(&mut self.backend, backend)
+    }
+
     /// Weights on the device.
     pub fn weights(&self) -> &Weights {
         &self.weights

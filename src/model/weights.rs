@@ -111,6 +111,16 @@ pub(super) fn load(
         progress(loader.done as f32 / total);
         Ok::<_, Error>(linear)
     };
+    assemble((config, plan), (backend, positions), &vectors, &mut linear)
+}
+
+/// Puts together what `linear` makes of each linear map of the plan, in its order.
+pub(super) fn assemble(
+    (config, plan): (&ModelConfig, &Plan),
+    (backend, positions): (&dyn Backend, usize),
+    vectors: &Vectors,
+    linear: &mut dyn FnMut(&LinearPlan) -> Result<Linear>,
+) -> Result<Weights> {
     let embed = linear(&plan.embed)?;
     let layers = plan.layers.iter().enumerate().map(|(i, plan)| {
         let LayerPlan { qkv, attn_out, gate_up, down } = plan;
@@ -145,7 +155,7 @@ pub(super) fn load(
         head,
         rope,
         rope_local,
-        bytes: loader.done,
+        bytes: plan.bytes(),
     })
 }
 
@@ -267,7 +277,7 @@ fn rotation(backend: &dyn Backend, label: &str, table: &RopeTable) -> Result<Rot
 }
 
 /// Norm weights and biases: small f32 vectors that share one buffer.
-struct Vectors {
+pub(super) struct Vectors {
     buffer: View,
     ranges: BTreeMap<String, (usize, usize)>,
 }
@@ -279,24 +289,12 @@ impl Vectors {
         plan: &Plan,
         backend: &dyn Backend,
     ) -> Result<Self> {
-        let mut values = Vec::new();
-        let mut ranges = BTreeMap::new();
-        let mut add = |key: String, vector: &[f32]| {
-            let start = values.len();
-            values.extend_from_slice(vector);
-            values.resize(values.len().next_multiple_of(VECTOR_ALIGN), 0.0);
-            ranges.insert(key, (start, vector.len()));
-        };
+        let mut vectors = VectorValues::default();
         let plus = if config.norm_plus_one { 1.0 } else { 0.0 };
-        let layers = (0..config.n_layers).flat_map(|i| {
-            layer_norms(config)
-                .into_iter()
-                .map(move |(n, len)| (format!("blk.{i}.{n}.weight"), len))
-        });
-        for (name, len) in layers.chain([("output_norm.weight".to_owned(), config.d_model)]) {
+        for (name, len) in norms(config) {
             let mut norm = vector(planner, &name, len)?;
             norm.iter_mut().for_each(|w| *w += plus);
-            add(name, &norm);
+            vectors.add(name, &norm);
         }
         for linear in plan.linears().filter(|l| l.biased) {
             for part in &linear.parts {
@@ -306,20 +304,57 @@ impl Vectors {
                     let name = format!("{}.bias", name.trim_end_matches(".weight"));
                     bias.extend(vector(planner, &name, rows)?);
                 }
-                add(bias_key(part), &bias);
+                vectors.add(bias_key(part), &bias);
             }
         }
-        let bytes = size_of_val(&values[..]) as u64;
-        let desc = BufferDesc { label: "vectors".into(), bytes, usage: Usage::Weights };
-        let buffer = backend.alloc(&desc)?.view(0, DType::F32, [values.len()])?;
-        backend.write(&buffer, bytemuck::cast_slice(&values))?;
-        Ok(Self { buffer, ranges })
+        vectors.upload(backend)
+    }
+
+    /// Norms that change nothing, and no biases.
+    pub fn ones(config: &ModelConfig, backend: &dyn Backend) -> Result<Self> {
+        let mut vectors = VectorValues::default();
+        for (name, len) in norms(config) {
+            vectors.add(name, &vec![1.0; len]);
+        }
+        vectors.upload(backend)
     }
 
     fn view(&self, name: &str) -> Option<View> {
         let &(start, len) = self.ranges.get(name)?;
         let view = self.buffer.buffer.view((start * 4) as u64, DType::F32, [len]);
         Some(view.expect("ranges lie within the buffer"))
+    }
+}
+
+/// Names and lengths of all norms.
+fn norms(config: &ModelConfig) -> impl Iterator<Item = (String, usize)> {
+    let layers = (0..config.n_layers).flat_map(|i| {
+        layer_norms(config).into_iter().map(move |(n, len)| (format!("blk.{i}.{n}.weight"), len))
+    });
+    layers.chain([("output_norm.weight".to_owned(), config.d_model)])
+}
+
+/// The contents of [`Vectors`] before they are on a device.
+#[derive(Default)]
+struct VectorValues {
+    values: Vec<f32>,
+    ranges: BTreeMap<String, (usize, usize)>,
+}
+
+impl VectorValues {
+    fn add(&mut self, key: String, vector: &[f32]) {
+        let start = self.values.len();
+        self.values.extend_from_slice(vector);
+        self.values.resize(self.values.len().next_multiple_of(VECTOR_ALIGN), 0.0);
+        self.ranges.insert(key, (start, vector.len()));
+    }
+
+    fn upload(self, backend: &dyn Backend) -> Result<Vectors> {
+        let bytes = size_of_val(&self.values[..]) as u64;
+        let desc = BufferDesc { label: "vectors".into(), bytes, usage: Usage::Weights };
+        let buffer = backend.alloc(&desc)?.view(0, DType::F32, [self.values.len()])?;
+        backend.write(&buffer, bytemuck::cast_slice(&self.values))?;
+        Ok(Vectors { buffer, ranges: self.ranges })
     }
 }
 
