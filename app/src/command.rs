@@ -15,6 +15,7 @@ pub enum Command {
     ExportJson,
     ExportAllJson,
     DeleteChat,
+    DefaultModel,
     OpenModel,
     OpenTrace,
     SaveTrace,
@@ -91,9 +92,10 @@ const fn keys(modifiers: Modifiers, key: Key) -> Option<KeyboardShortcut> {
 
 impl Command {
     /// All, in the order of menus and palette.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::NewChat,
         Self::SearchChats,
+        Self::DefaultModel,
         Self::OpenModel,
         Self::ImportChats,
         Self::ExportMarkdown,
@@ -144,6 +146,7 @@ impl Command {
             Self::ExportJson => "Export chat with all branches as JSON…",
             Self::ExportAllJson => "Export all chats as JSON…",
             Self::DeleteChat => "Delete chat",
+            Self::DefaultModel => "Use SmolLM2, the default model",
             Self::OpenModel => "Open model…",
             Self::OpenTrace => "Open trace…",
             Self::SaveTrace => "Save trace…",
@@ -184,6 +187,7 @@ impl Command {
     pub const fn tooltip(self) -> &'static str {
         match self {
             Self::ExportJson => "A file that this app can import again, branches included",
+            Self::DefaultModel => "Loads it, and fetches it first if it is not here yet",
             Self::Continue => "Go on where the last answer ended",
             Self::ToggleTokens => "Show who guessed each token of an answer",
             Self::ToggleStepping => "Hold the model after each round until you let one go",
@@ -225,7 +229,8 @@ impl Command {
             Self::ToggleStepping => keys(CTRL_SHIFT, Key::T),
             Self::StepRound => keys(CTRL, Key::Space),
             Self::Shortcuts => keys(Modifiers::NONE, Key::F1),
-            Self::ImportChats
+            Self::DefaultModel
+            | Self::ImportChats
             | Self::ExportJson
             | Self::ExportAllJson
             | Self::DeleteChat
@@ -294,6 +299,13 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// Keys as menus show them, with the signs that are on them.
+pub fn keys_text(ctx: &egui::Context, keys: &KeyboardShortcut) -> String {
+    let text = ctx.format_shortcut(keys);
+    let named = [("Comma", ","), ("Period", "."), ("Plus", "+"), ("Minus", "-"), ("Escape", "Esc")];
+    named.into_iter().fold(text, |text, (name, sign)| text.replace(name, sign))
 }
 
 /// Commands whose keys were pressed in this frame; their key events are used up.

@@ -47,6 +47,9 @@ struct Args {
     /// Load no model
     #[arg(long, conflicts_with = "model")]
     idle: bool,
+    /// Check devices as standard input asks; the app starts itself so
+    #[arg(long, hide = true)]
+    check_worker: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,6 +86,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
+    if args.check_worker {
+        let (input, output) = (std::io::stdin().lock(), std::io::stdout());
+        return Ok(coppice::check::worker::serve(input, output)?);
+    }
     let paths = match &args.data {
         Some(folder) => Paths::in_folder(folder),
         None => Paths::of_user()?,
@@ -111,7 +118,7 @@ fn picture(
     file: &std::path::Path,
 ) -> anyhow::Result<()> {
     let ctx = headless::context();
-    let mut app = App::new(&ctx, Arc::new(LocalMachine), paths, start)?;
+    let mut app = App::new(&ctx, Arc::new(LocalMachine::default()), paths, start)?;
     app.state.settings.theme = match args.theme {
         Some(ThemeName::Light) => Theme::Light,
         Some(ThemeName::Dark) => Theme::Dark,
@@ -142,7 +149,7 @@ fn window(paths: &Paths, start: Start) -> anyhow::Result<()> {
     };
     let paths = paths.clone();
     let made = move |cc: &eframe::CreationContext<'_>| {
-        let app = App::new(&cc.egui_ctx, Arc::new(LocalMachine), &paths, &start)?;
+        let app = App::new(&cc.egui_ctx, Arc::new(LocalMachine::default()), &paths, &start)?;
         Ok::<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>>(Box::new(app))
     };
     eframe::run_native("Coppice", options, Box::new(made)).map_err(|error| anyhow!("{error}"))

@@ -10,6 +10,8 @@ use crate::{
 
 /// Width of the palette.
 const WIDTH: f32 = 480.0;
+/// Height of its list in a window that has room for it.
+const TALLEST: f32 = 380.0;
 
 /// A palette that was just opened.
 pub fn opened() -> PaletteState {
@@ -42,12 +44,17 @@ fn matches(query: &str) -> Vec<Command> {
     found.into_iter().map(|(_, command)| command).collect()
 }
 
+/// The field, which has the keyboard from the moment the palette opens: what is typed in the very
+/// frame of its shortcut is meant for it.
+pub fn field_id() -> Id {
+    Id::unique("command-palette-text")
+}
+
 /// Draws the palette if it is open.
 pub fn palette_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     if !cx.state.palette.open {
         return;
     }
-    let found = matches(&cx.state.palette.query);
     let (up, down, enter) = ui.input_mut(|input| {
         (
             input.consume_key(Modifiers::NONE, Key::ArrowUp),
@@ -55,44 +62,39 @@ pub fn palette_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
             input.consume_key(Modifiers::NONE, Key::Enter),
         )
     });
-    let moved = up || down;
-    let palette = &mut cx.state.palette;
-    palette.chosen = match (up, down) {
-        (true, _) => palette.chosen.checked_sub(1).unwrap_or(found.len().saturating_sub(1)),
-        (_, true) => (palette.chosen + 1) % found.len().max(1),
-        _ => palette.chosen.min(found.len().saturating_sub(1)),
-    };
-    let mut run = if enter { found.get(palette.chosen).copied() } else { None };
+    let window = ui.ctx().content_rect();
+    let mut run = None;
     let id = Id::unique("command-palette");
     let area = Modal::default_area(id).anchor(egui::Align2::CENTER_TOP, [0.0, 70.0]);
     let modal = Modal::new(id).area(area).show(ui.ctx(), |ui| {
-        ui.set_width(WIDTH.min(ui.ctx().content_rect().width() - 40.0));
+        ui.set_width(WIDTH.min(window.width() - 40.0));
         let field = TextEdit::singleline(&mut cx.state.palette.query)
+            .id(field_id())
             .hint_text("Type a command")
             .desired_width(f32::INFINITY);
         let field = ui.add(field);
         field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Command"));
         field.request_focus();
+        let palette = &mut cx.state.palette;
         if field.changed() {
-            cx.state.palette.chosen = 0;
+            palette.chosen = 0;
+        }
+        // After the field: text and Enter may come in one frame.
+        let found = matches(&palette.query);
+        palette.chosen = match (up, down) {
+            (true, _) => palette.chosen.checked_sub(1).unwrap_or(found.len().saturating_sub(1)),
+            (_, true) => (palette.chosen + 1) % found.len().max(1),
+            _ => palette.chosen.min(found.len().saturating_sub(1)),
+        };
+        if enter {
+            run = found.get(palette.chosen).copied();
         }
         ui.separator();
         if found.is_empty() {
             ui.weak("No command has these letters");
         }
-        ScrollArea::vertical().max_height(340.0).auto_shrink([false, true]).show(ui, |ui| {
-            for (n, command) in found.iter().enumerate() {
-                let can = cx.state.can(*command);
-                let chosen = n == cx.state.palette.chosen;
-                let row = row_ui(ui, *command, can, chosen);
-                if chosen && moved {
-                    row.scroll_to_me(Some(Align::Center));
-                }
-                if row.clicked() {
-                    run = Some(*command);
-                }
-            }
-        });
+        let clicked = list_ui(ui, cx, &found, up || down, window.height());
+        run = clicked.or(run);
     });
     if let Some(command) = run.filter(|command| cx.state.can(*command)) {
         cx.state.palette.open = false;
@@ -102,9 +104,39 @@ pub fn palette_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     }
 }
 
+/// Draws the commands that answer; gives the one that is clicked.
+fn list_ui(
+    ui: &mut Ui,
+    cx: &Cx<'_>,
+    found: &[Command],
+    moved: bool,
+    window: f32,
+) -> Option<Command> {
+    let tallest = TALLEST.min(window - 200.0);
+    let list = ScrollArea::vertical().max_height(tallest).min_scrolled_height(tallest);
+    let mut clicked = None;
+    list.auto_shrink([false, true]).show(ui, |ui| {
+        for (n, command) in found.iter().enumerate() {
+            let can = cx.state.can(*command);
+            let chosen = n == cx.state.palette.chosen;
+            let row = row_ui(ui, *command, can, chosen);
+            if chosen && moved {
+                row.scroll_to_me(Some(Align::Center));
+            }
+            if row.clicked() {
+                clicked = Some(*command);
+            }
+        }
+    });
+    clicked
+}
+
 fn row_ui(ui: &mut Ui, command: Command, can: bool, chosen: bool) -> egui::Response {
     let palette = tokens::palette(ui);
-    let keys = command.shortcut().map(|keys| ui.ctx().format_shortcut(&keys)).unwrap_or_default();
+    let keys = command
+        .shortcut()
+        .map(|keys| crate::command::keys_text(ui.ctx(), &keys))
+        .unwrap_or_default();
     let text = format!("{}: {}", command.menu().title(), command.text());
     let color = if can { palette.text } else { palette.weak };
     let button = egui::Button::selectable(chosen, RichText::new(text).color(color))

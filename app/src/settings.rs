@@ -144,6 +144,8 @@ pub struct Settings {
     pub chat: Option<ChatId>,
     /// Size of the window in points.
     pub window: Option<[f32; 2]>,
+    /// Files are chosen in dialogs of the system; else by their path.
+    pub native_dialogs: bool,
 }
 
 /// Tiles that this version does not know cost their layout, not the settings.
@@ -172,6 +174,7 @@ impl Default for Settings {
             system: "You are a helpful assistant.".into(),
             chat: None,
             window: None,
+            native_dialogs: true,
         }
     }
 }

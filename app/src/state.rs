@@ -9,17 +9,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coppice::backend::AdapterReport;
+use coppice::{backend::AdapterReport, check::report::Report};
 
 use crate::{
+    app::AskedPath,
     command::Command,
     history::{Chat, ChatId, Conversation, Figures, Hit, Message, MessageId},
-    panels::chat::ChatView,
+    panels::{
+        chat::ChatView,
+        devices::{Column, Order},
+    },
     problem::Problem,
     settings::Settings,
     trace_log::TraceLog,
     tree_view::Explorer,
-    worker::{MemoryNeed, ModelInfo, PullState, TableRow},
+    worker::{CheckKind, CheckRow, MemoryNeed, ModelInfo, PullState},
 };
 
 /// How long a notice stays.
@@ -76,12 +80,14 @@ pub enum Action {
     OpenTrace(PathBuf),
     /// Show the session's own rounds again.
     CloseTrace,
+    /// Take the path that was typed.
+    TakePath,
     /// Show a round in the explorer.
     ShowRound(usize),
-    /// Run the op table on a device.
-    RunTable(String),
-    /// Stop the op table.
-    CancelTable,
+    /// Check a device.
+    Check(String, CheckKind),
+    /// Stop the check.
+    CancelCheck,
     /// Close a problem.
     Dismiss,
 }
@@ -224,18 +230,35 @@ pub struct Devices {
     pub list: Option<Result<Vec<AdapterReport>, Problem>>,
     /// They are being listed.
     pub listing: bool,
-    /// Rows of the op table, and how many there will be.
-    pub rows: Vec<TableRow>,
-    /// Cases in all.
-    pub total: usize,
-    /// The device that the table runs on now.
-    pub running: Option<String>,
+    /// The check that runs.
+    pub running: Option<Running>,
+    /// Selector of the device that was checked last.
+    pub device: String,
+    /// What it was checked for.
+    pub kind: CheckKind,
+    /// What was tried.
+    pub rows: Vec<CheckRow>,
+    /// The report of a check that ended.
+    pub report: Option<Box<Report>>,
     /// Why it could not run.
     pub problem: Option<Problem>,
     /// Column to sort by, and downwards.
-    pub sort: (usize, bool),
+    pub sort: (Column, bool),
     /// Show only what did not pass.
     pub only_faults: bool,
+    /// Order of the rows on screen.
+    pub order: Order,
+}
+
+/// A check that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// Cases done.
+    pub done: usize,
+    /// Cases in all; 0 until they are known.
+    pub total: usize,
+    /// The case that runs.
+    pub case: String,
 }
 
 /// A short notice at the bottom.
@@ -306,6 +329,8 @@ pub struct State {
     pub status: String,
     /// The command palette.
     pub palette: PaletteState,
+    /// The path that is asked for within the window.
+    pub asked_path: Option<AskedPath>,
     /// The settings window is open.
     pub settings_open: bool,
     /// The list of shortcuts is open.
@@ -345,12 +370,18 @@ impl State {
             notices: Vec::new(),
             status: "Ready".into(),
             palette: PaletteState::default(),
+            asked_path: None,
             settings_open: false,
             shortcuts_open: false,
             found_default: None,
             stepping: false,
             chat_view: ChatView::default(),
         }
+    }
+
+    /// Whether something lies over the panels and has the keyboard.
+    pub fn is_covered(&self) -> bool {
+        self.palette.open || self.settings_open || self.shortcuts_open || self.asked_path.is_some()
     }
 
     /// The rounds that the explorer shows.
@@ -387,6 +418,7 @@ impl State {
         let last = || self.conversation.chat.head.and_then(|head| self.conversation.get(head));
         let idle = self.writing.is_none() && self.model.ready().is_some();
         match command {
+            Command::DefaultModel => self.pull.is_none(),
             Command::StopAnswer => self.writing.is_some(),
             Command::Regenerate => idle && last().is_some(),
             Command::Continue => {

@@ -150,6 +150,11 @@ pub fn palette(ui: &egui::Ui) -> Palette {
     if ui.visuals().dark_mode { DARK } else { LIGHT }
 }
 
+/// Frame of windows over the rest.
+pub fn dialog(ui: &egui::Ui) -> egui::Frame {
+    egui::Frame::popup(ui.style()).inner_margin(Margin::same(14))
+}
+
 /// Gives the context our fonts, and our styles for both themes.
 pub fn install(ctx: &Context) {
     let mut fonts = FontDefinitions::default();

@@ -15,7 +15,7 @@ use crate::{
     history::{Asked, Chat, ChatId, Conversation, ExportFormat, Message, MessageId, Role, now_ms},
     layout::View,
     settings::Theme,
-    state::{Action, Editing, ModelState, Pulling, Undo},
+    state::{Action, Devices, Editing, ModelState, Pulling, Running, Undo},
     trace_log::TraceLog,
     worker::{LoadRequest, PullState},
 };
@@ -94,17 +94,37 @@ impl App {
                 self.state.explorer.show(round);
                 self.state.settings.view = View::Explore;
             }
-            Action::RunTable(selector) => {
-                let devices = &mut self.state.devices;
-                devices.rows.clear();
-                devices.problem = None;
-                devices.running = Some(selector.clone());
-                self.state.status = format!("Running the op table on {selector}");
-                self.worker.run_table(&selector);
+            Action::Check(selector, kind) => {
+                let list = self.state.devices.list.take();
+                let only_faults = self.state.devices.only_faults;
+                self.state.status = format!("Checking {selector}");
+                self.worker.check(&selector, kind);
+                self.state.devices = Devices {
+                    list,
+                    only_faults,
+                    running: Some(Running::default()),
+                    device: selector,
+                    kind,
+                    ..Devices::default()
+                };
             }
-            Action::CancelTable => self.worker.cancel_table(),
+            Action::CancelCheck => {
+                self.state.status = "Stopping the check".into();
+                self.worker.cancel_check();
+            }
+            Action::TakePath => {
+                if let Some(asked) = &self.state.asked_path
+                    && let Some(path) = asked.path()
+                {
+                    self.dialogs.typed(asked.purpose, path, asked.replaces.as_deref());
+                }
+            }
             Action::Dismiss => self.state.chat_problem = None,
         }
+    }
+
+    fn ask_file(&self, purpose: Purpose, name: &str) {
+        self.dialogs.ask(purpose, name, self.state.settings.native_dialogs);
     }
 
     fn history_ask(&self, asked: Asked) {
@@ -124,18 +144,26 @@ impl App {
                 settings.sidebar = true;
                 self.state.search.focus = true;
             }
-            Command::ImportChats => self.dialogs.ask(Purpose::Import, ""),
+            Command::ImportChats => self.ask_file(Purpose::Import, ""),
             Command::ExportMarkdown => self.export(ExportFormat::Markdown, Scope::Open),
             Command::ExportJson => self.export(ExportFormat::Json, Scope::Open),
             Command::ExportAllJson => self.export(ExportFormat::Json, Scope::All),
             Command::DeleteChat => {
                 self.act(ctx, Action::DeleteChat(self.state.conversation.chat.id));
             }
-            Command::OpenModel => self.dialogs.ask(Purpose::OpenModel, ""),
-            Command::OpenTrace => self.dialogs.ask(Purpose::OpenTrace, ""),
+            Command::OpenModel => self.ask_file(Purpose::OpenModel, ""),
+            Command::DefaultModel => {
+                let name = coppice::hub::DEFAULT_MODEL;
+                let action = match self.worker.find_model(name) {
+                    Some(path) => Action::LoadModel(path),
+                    None => Action::Pull(name.into()),
+                };
+                self.act(ctx, action);
+            }
+            Command::OpenTrace => self.ask_file(Purpose::OpenTrace, ""),
             Command::SaveTrace => {
                 let name = file_name(&self.state.conversation.chat.title, "jsonl");
-                self.dialogs.ask(Purpose::SaveTrace, &name);
+                self.ask_file(Purpose::SaveTrace, &name);
             }
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             Command::StopAnswer => self.stop(),
@@ -175,7 +203,10 @@ impl App {
                 self.list_devices();
             }
             Command::ResetLayout => settings.layouts.reset(settings.view),
-            Command::Palette => self.state.palette = crate::palette::opened(),
+            Command::Palette => {
+                self.state.palette = crate::palette::opened();
+                ctx.memory_mut(|memory| memory.request_focus(crate::palette::field_id()));
+            }
             Command::Settings => self.state.settings_open ^= true,
             Command::Shortcuts => self.state.shortcuts_open ^= true,
             Command::ThemeSystem => settings.theme = Theme::System,
@@ -221,7 +252,7 @@ impl App {
             Scope::Open => self.state.conversation.chat.title.as_str(),
             Scope::All => "coppice chats",
         };
-        self.dialogs.ask(Purpose::Export(format, scope), &file_name(title, extension));
+        self.ask_file(Purpose::Export(format, scope), &file_name(title, extension));
     }
 
     fn last(&self, role: Role) -> Option<&Message> {

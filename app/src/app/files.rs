@@ -1,36 +1,111 @@
 //! File dialogs, on threads of their own: the portal may take its time.
+//!
+//! Where the system has none (no portal, no `zenity`, as on a bare window manager) the path is asked
+//! for within the window.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use egui::Context;
 
 use crate::history::ExportFormat;
 
+/// Nobody closes a dialog in less: the system has none.
+const NO_DIALOG: Duration = Duration::from_millis(250);
+
 /// What a file is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
+    /// To load a model.
     OpenModel,
+    /// To show a trace.
     OpenTrace,
+    /// To write the rounds on screen.
     SaveTrace,
+    /// To add conversations.
     Import,
+    /// To write conversations.
     Export(ExportFormat, Scope),
+}
+
+impl Purpose {
+    /// Title of the dialog.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::OpenModel => "Open model",
+            Self::OpenTrace => "Open trace",
+            Self::SaveTrace => "Save trace",
+            Self::Import => "Import chats",
+            Self::Export(..) => "Export",
+        }
+    }
+
+    /// Whether the file will be written.
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::SaveTrace | Self::Export(..))
+    }
+
+    /// Name of a kind of files, and their extensions.
+    const fn filter(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::OpenModel => ("Models", &["gguf", "safetensors"]),
+            Self::OpenTrace | Self::SaveTrace => ("Traces", &["jsonl"]),
+            Self::Import | Self::Export(ExportFormat::Json, _) => ("Chats", &["json"]),
+            Self::Export(ExportFormat::Markdown, _) => ("Markdown", &["md"]),
+        }
+    }
 }
 
 /// Which conversations are exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub enum Scope {
+    /// The one on screen.
     Open,
+    /// All.
     All,
+}
+
+/// A path that is asked for within the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedPath {
+    /// What for.
+    pub purpose: Purpose,
+    /// What is typed.
+    pub text: String,
+    /// Put the cursor there in the next frame.
+    pub focus: bool,
+    /// The file that is there already and would be replaced.
+    pub replaces: Option<PathBuf>,
+}
+
+impl AskedPath {
+    fn new(purpose: Purpose, name: &str) -> Self {
+        let home = std::env::home_dir().unwrap_or_default();
+        let text = home.join(name).display().to_string();
+        Self { purpose, text, focus: true, replaces: None }
+    }
+
+    /// The path that is typed; `~` is the user's home folder.
+    pub fn path(&self) -> Option<PathBuf> {
+        let text = self.text.trim();
+        let path = match (text.strip_prefix("~/"), std::env::home_dir()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(text),
+        };
+        path.file_name().is_some().then_some(path)
+    }
 }
 
 /// What came of a dialog.
 pub(super) enum Picked {
     File(Purpose, PathBuf),
     /// The system has no dialogs.
-    Failed(String),
+    NoDialog(AskedPath),
+    /// The file to be written is there already.
+    Exists(PathBuf),
 }
 
 /// Open dialogs.
@@ -44,23 +119,54 @@ impl Dialogs {
         Self { ctx, picked: Arc::default() }
     }
 
-    /// Asks for a file; `name` is the proposed name of one to be written.
-    pub(super) fn ask(&self, purpose: Purpose, name: &str) {
-        let (ctx, picked, name) = (self.ctx.clone(), self.picked.clone(), name.to_owned());
-        let end = self.picked.clone();
-        let spawned = std::thread::Builder::new().name("coppice-dialog".into()).spawn(move || {
-            if let Some(path) = show(purpose, &name) {
-                picked
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(Picked::File(purpose, path));
-                ctx.request_repaint();
+    /// Asks for a file; `name` is the proposed name of one to be written. `native` is false for a
+    /// question within the window even where the system has dialogs.
+    pub(super) fn ask(&self, purpose: Purpose, name: &str, native: bool) {
+        let asked = AskedPath::new(purpose, name);
+        if !native {
+            return self.post(Picked::NoDialog(asked));
+        }
+        let name = name.to_owned();
+        let fallback = Picked::NoDialog(asked.clone());
+        self.aside(fallback, move || {
+            let opened = Instant::now();
+            match show(purpose, &name) {
+                Some(path) => Some(Picked::File(purpose, path)),
+                None if opened.elapsed() < NO_DIALOG => Some(Picked::NoDialog(asked)),
+                None => None,
             }
         });
-        if let Err(error) = spawned {
-            let failed = Picked::Failed(format!("cannot open a file dialog: {error}"));
-            end.lock().unwrap_or_else(PoisonError::into_inner).push(failed);
+    }
+
+    /// Takes a path that was typed, unless a file would be replaced that `replaces` does not name.
+    pub(super) fn typed(&self, purpose: Purpose, path: PathBuf, replaces: Option<&Path>) {
+        if !purpose.writes() || replaces == Some(path.as_path()) {
+            return self.post(Picked::File(purpose, path));
         }
+        let unchecked = Picked::Exists(path.clone());
+        // A disk of the network may take its time to say what is there.
+        self.aside(unchecked, move || {
+            let there = path.exists();
+            Some(if there { Picked::Exists(path) } else { Picked::File(purpose, path) })
+        });
+    }
+
+    /// Does work on a thread; `instead` is posted where there is no room for one.
+    fn aside(&self, instead: Picked, work: impl FnOnce() -> Option<Picked> + Send + 'static) {
+        let there = Self { ctx: self.ctx.clone(), picked: self.picked.clone() };
+        let spawned = std::thread::Builder::new().name("coppice-dialog".into()).spawn(move || {
+            if let Some(picked) = work() {
+                there.post(picked);
+            }
+        });
+        if spawned.is_err() {
+            self.post(instead);
+        }
+    }
+
+    fn post(&self, picked: Picked) {
+        self.picked.lock().unwrap_or_else(PoisonError::into_inner).push(picked);
+        self.ctx.request_repaint();
     }
 
     /// Files chosen since the last call.
@@ -70,35 +176,12 @@ impl Dialogs {
 }
 
 fn show(purpose: Purpose, name: &str) -> Option<PathBuf> {
-    let dialog = rfd::FileDialog::new();
+    let (filter, extensions) = purpose.filter();
+    let dialog = rfd::FileDialog::new().set_title(purpose.title()).add_filter(filter, extensions);
     match purpose {
-        Purpose::OpenModel => dialog
-            .set_title("Open model")
-            .add_filter("Models", &["gguf", "safetensors"])
-            .add_filter("All files", &["*"])
-            .pick_file(),
-        Purpose::OpenTrace => {
-            dialog.set_title("Open trace").add_filter("Traces", &["jsonl"]).pick_file()
-        }
-        Purpose::Import => {
-            dialog.set_title("Import chats").add_filter("Chats", &["json"]).pick_file()
-        }
-        Purpose::SaveTrace => dialog
-            .set_title("Save trace")
-            .add_filter("Traces", &["jsonl"])
-            .set_file_name(name)
-            .save_file(),
-        Purpose::Export(format, _) => {
-            let (filter, extension) = match format {
-                ExportFormat::Json => ("Chats", "json"),
-                ExportFormat::Markdown => ("Markdown", "md"),
-            };
-            dialog
-                .set_title("Export")
-                .add_filter(filter, &[extension])
-                .set_file_name(name)
-                .save_file()
-        }
+        _ if purpose.writes() => dialog.set_file_name(name).save_file(),
+        Purpose::OpenModel => dialog.add_filter("All files", &["*"]).pick_file(),
+        _ => dialog.pick_file(),
     }
 }
 

@@ -18,6 +18,7 @@ use std::{
 use egui::{Context, Ui};
 
 use self::files::Dialogs;
+pub use self::files::{AskedPath, Purpose, Scope};
 use crate::{
     history::{Asked, History},
     layout::View,
@@ -169,12 +170,14 @@ impl App {
     pub fn ui(&mut self, ui: &mut Ui) {
         self.frames += 1;
         let ctx = ui.ctx().clone();
+        // Before anything is drawn: what is typed behind a shortcut belongs to what it opens.
+        if !self.state.palette.open {
+            for command in crate::command::pressed(&ctx) {
+                self.act(&ctx, Action::Run(command));
+            }
+        }
         self.apply_settings(&ctx);
         let mut actions = std::mem::take(&mut self.actions);
-        if !self.state.palette.open {
-            let pressed = crate::command::pressed(&ctx);
-            actions.extend(pressed.into_iter().map(Action::Run));
-        }
         actions.extend(dropped_files(&ctx));
         panels::window_ui(ui, &mut Cx { state: &mut self.state, actions: &mut actions });
         for action in actions.drain(..) {

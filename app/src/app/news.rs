@@ -2,17 +2,18 @@
 
 use std::time::Instant;
 
+use coppice::check::report::Report;
 use egui::Context;
 
 use super::{
     App,
-    files::{Picked, Purpose},
+    files::{Picked, Purpose, Scope},
 };
 use crate::{
     history::{Asked, HistoryNews},
     problem::Problem,
-    state::{Action, ModelState, Phase},
-    worker::News,
+    state::{Action, ModelState, Phase, Running},
+    worker::{Checking, News},
 };
 
 impl App {
@@ -102,15 +103,27 @@ impl App {
                 self.state.status = format!("Failed: {}", problem.what);
                 self.state.notify(problem.report(), None);
             }
-            News::Table(report) => {
-                self.state.devices.total = report.total;
-                self.state.devices.rows.push(report.row);
+            News::Checking(Checking::Case { done, total, name }) => {
+                self.state.devices.running = Some(Running { done, total, case: name });
             }
-            News::TableDone { done, .. } => {
-                let devices = &mut self.state.devices;
-                devices.running = None;
-                devices.problem = done.err();
-                self.state.status = format!("Op table done: {} cases", devices.rows.len());
+            News::Checking(Checking::Row(row)) => self.state.devices.rows.push(*row),
+            News::Checked(done) => self.checked(done),
+        }
+    }
+
+    fn checked(&mut self, done: Result<Box<Report>, Problem>) {
+        let devices = &mut self.state.devices;
+        devices.running = None;
+        match done {
+            Ok(report) => {
+                let end = if report.interrupted { "stopped" } else { "done" };
+                let summary = crate::panels::devices::summary(&devices.rows);
+                self.state.status = format!("Check of {} {end}: {summary}", devices.device);
+                devices.report = Some(report);
+            }
+            Err(problem) => {
+                self.state.status = format!("Check failed: {}", problem.what);
+                devices.problem = Some(problem);
             }
         }
     }
@@ -188,8 +201,18 @@ impl App {
     fn take_file(&mut self, ctx: &Context, picked: Picked) {
         let (purpose, path) = match picked {
             Picked::File(purpose, path) => (purpose, path),
-            Picked::Failed(text) => return self.state.notify(text, None),
+            Picked::NoDialog(asked) => {
+                self.state.asked_path = Some(asked);
+                return;
+            }
+            Picked::Exists(path) => {
+                if let Some(asked) = &mut self.state.asked_path {
+                    asked.replaces = Some(path);
+                }
+                return;
+            }
         };
+        self.state.asked_path = None;
         match purpose {
             Purpose::OpenModel => self.act(ctx, Action::LoadModel(path)),
             Purpose::OpenTrace => self.act(ctx, Action::OpenTrace(path)),
@@ -201,8 +224,8 @@ impl App {
             }
             Purpose::Export(format, scope) => {
                 let only = match scope {
-                    super::files::Scope::Open => Some(self.state.conversation.chat.id),
-                    super::files::Scope::All => None,
+                    Scope::Open => Some(self.state.conversation.chat.id),
+                    Scope::All => None,
                 };
                 if let Some(history) = &self.history {
                     history.ask(Asked::Export(only, format, path));

@@ -4,7 +4,7 @@ use egui::{Align, Button, Layout, MenuBar, RichText, Ui, containers::menu::MenuB
 
 use super::models;
 use crate::{
-    command::{Command, Menu},
+    command::{Command, Menu, keys_text},
     layout::View,
     state::{Action, Cx},
     tokens,
@@ -28,6 +28,7 @@ pub(super) fn menu_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
             }
         }
         ui.separator();
+        ui.spacing_mut().button_padding.x = 8.0;
         for view in View::ALL {
             let on = cx.state.settings.view == view;
             let button = ui.add(Button::selectable(on, view.title()));
@@ -54,6 +55,8 @@ pub(super) fn menu_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
                 MenuButton::from_button(button)
                     .config(
                         egui::containers::menu::MenuConfig::new()
+                            // A panel of controls, not a list of commands.
+                            .style(egui::style::StyleModifier::default())
                             .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside),
                     )
                     .ui(ui, |ui| models::picker_ui(ui, cx));
@@ -66,7 +69,7 @@ fn commands_ui(ui: &mut Ui, menu: Menu, cx: &mut Cx<'_>) {
     let palette = tokens::palette(ui);
     ui.set_min_width(260.0);
     for command in Command::ALL.into_iter().filter(|command| command.menu() == menu) {
-        let keys = command.shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
+        let keys = command.shortcut().map(|keys| keys_text(ui.ctx(), &keys));
         let keys = RichText::new(keys.unwrap_or_default()).color(palette.weak);
         let marked = match command {
             Command::ToggleSidebar => cx.state.settings.sidebar,

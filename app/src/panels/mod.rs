@@ -5,6 +5,7 @@ pub mod chat;
 pub mod devices;
 mod menu;
 mod models;
+mod path;
 mod sampling;
 mod settings;
 mod sidebar;
@@ -28,7 +29,7 @@ pub fn window_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let palette = tokens::palette(ui);
     let bar = Frame::new().fill(palette.surface).inner_margin(Margin::symmetric(8, 4));
     let width = ui.available_width();
-    let covered = cx.state.palette.open || cx.state.settings_open || cx.state.shortcuts_open;
+    let covered = cx.state.is_covered();
     Panel::top("menu").frame(bar).show(ui, |ui| menu::menu_ui(ui, cx));
     Panel::bottom("status").frame(bar).show(ui, |ui| status::status_ui(ui, cx));
     let side = Frame::new().fill(palette.surface).inner_margin(Margin::same(8));
@@ -53,6 +54,7 @@ pub fn window_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     status::notices_ui(ui, cx);
     settings::settings_ui(ui, cx);
     settings::shortcuts_ui(ui, cx);
+    path::path_ui(ui, cx);
     crate::palette::palette_ui(ui, cx);
     drop_ui(ui);
     // Whatever was on top had its chance to take Escape for itself.

@@ -3,7 +3,7 @@
 use egui::{Align, Button, Key, Layout, Modifiers, RichText, ScrollArea, TextEdit, Ui, WidgetInfo};
 
 use crate::{
-    command::Command,
+    command::{Command, keys_text},
     history::{Chat, ChatId, now_ms},
     state::{Action, Cx},
     tokens,
@@ -16,7 +16,7 @@ pub(super) fn sidebar_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     ui.horizontal(|ui| {
         ui.strong("Chats");
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let keys = Command::NewChat.shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
+            let keys = Command::NewChat.shortcut().map(|keys| keys_text(ui.ctx(), &keys));
             let new = ui.button("New chat").on_hover_text(keys.unwrap_or_default());
             if new.clicked() {
                 cx.ask(Action::Run(Command::NewChat));

@@ -1,6 +1,6 @@
 //! The bar at the bottom: one live line of what is going on, the context, unsaved work; and notices.
 
-use egui::{Align, Align2, Area, Frame, Id, Layout, Margin, ProgressBar, RichText, Ui, accesskit};
+use egui::{Align, Align2, Area, Frame, Id, Layout, Margin, RichText, Ui, accesskit};
 
 use crate::{
     state::{Action, Cx, Phase},
@@ -54,11 +54,20 @@ fn context_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let share = (used + typed) as f32 / info.context.max(1) as f32;
     let palette = tokens::palette(ui);
     let color = if share > 0.9 { palette.danger } else { palette.accent };
-    let bar = ProgressBar::new(share.min(1.0)).desired_width(70.0).desired_height(8.0).fill(color);
     let text = format!("Context {} of {}", used + typed, info.context);
     let hint = format!("{used} tokens in the conversation, {typed} in what you are writing");
-    ui.add(bar).on_hover_text(&hint);
+    bar_ui(ui, share, color).on_hover_text(&hint);
     ui.label(RichText::new(text).size(tokens::SMALL).color(palette.weak)).on_hover_text(hint);
+}
+
+/// A thin bar; empty at zero, where egui's own shows a dot.
+fn bar_ui(ui: &mut Ui, share: f32, color: egui::Color32) -> egui::Response {
+    let (rect, response) = ui.allocate_exact_size(egui::vec2(70.0, 6.0), egui::Sense::hover());
+    let palette = tokens::palette(ui);
+    ui.painter().rect_filled(rect, 3.0, palette.outline);
+    let filled = rect.with_max_x(rect.left() + rect.width() * share.clamp(0.0, 1.0));
+    ui.painter().with_clip_rect(filled).rect_filled(rect, 3.0, color);
+    response
 }
 
 fn speed_ui(ui: &mut Ui, cx: &Cx<'_>) {

@@ -6,15 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
 };
 
 use coppice::{
-    backend::{AdapterReport, cpu::Cpu},
-    check::{Outcome, cases, run},
-    engine::{
-        DeviceSpec, DraftSources, Engine, Event, LoadOptions, Request, list_adapters, open_variants,
-    },
+    backend::AdapterReport,
+    check::report::Report,
+    engine::{DeviceSpec, DraftSources, Engine, Event, LoadOptions, Request, list_adapters},
     format::{ModelSource, heads::Heads},
     hub::{self, Network, Source},
     model::{Model, ModelOptions, Precision},
@@ -29,8 +26,8 @@ use coppice::{
 };
 
 use super::{
-    Answer, ChatRequest, Drafting, Happening, LoadRequest, Loaded, Machine, MemoryNeed, ModelInfo,
-    PullState, TableReport, TableRow, TreeSize, Verdict,
+    Answer, ChatRequest, CheckKind, Checking, Drafting, Happening, LoadRequest, Loaded, Machine,
+    MemoryNeed, ModelInfo, PullState, TreeSize,
 };
 use crate::problem::Problem;
 
@@ -44,7 +41,11 @@ const DEFAULT_CONTEXT: usize = 8192;
 
 /// The machine the app runs on.
 #[derive(Debug, Default)]
-pub struct LocalMachine;
+pub struct LocalMachine {
+    /// Program that checks devices when it is called with [`CHECKER`](super::CHECKER); this one if
+    /// absent.
+    pub checker: Option<PathBuf>,
+}
 
 impl Machine for LocalMachine {
     fn find(&self, model: &str) -> Option<PathBuf> {
@@ -130,48 +131,14 @@ impl Machine for LocalMachine {
         Ok(list_adapters(None)?)
     }
 
-    fn op_table(
+    fn check(
         &self,
         selector: &str,
+        kind: CheckKind,
         cancel: &AtomicBool,
-        report: &mut dyn FnMut(TableReport),
-    ) -> Result<(), Problem> {
-        let reference = Cpu::reference();
-        let cases = cases();
-        let variants = open_variants(selector.parse()?, None)?;
-        let total = cases.len() * variants.len();
-        let mut done = 0;
-        'variants: for (device, backend) in variants {
-            for case in &cases {
-                if cancel.load(Ordering::SeqCst) {
-                    return Ok(());
-                }
-                let started = Instant::now();
-                let outcome = run(case, &*backend, &reference);
-                let verdict = match outcome {
-                    Outcome::Pass => Verdict::Passed,
-                    Outcome::Unsupported { .. } => Verdict::Unsupported,
-                    Outcome::Lost { .. } => Verdict::Lost,
-                    Outcome::Fail(_) | Outcome::Harness { .. } => Verdict::Failed,
-                };
-                done += 1;
-                let detail =
-                    if verdict == Verdict::Passed { String::new() } else { outcome.to_string() };
-                let row = TableRow {
-                    device: device.clone(),
-                    op: case.op.into(),
-                    case: case.name.clone(),
-                    verdict,
-                    detail,
-                    ms: started.elapsed().as_millis() as u64,
-                };
-                report(TableReport { done, total, row });
-                if verdict == Verdict::Lost {
-                    continue 'variants;
-                }
-            }
-        }
-        Ok(())
+        on: &mut dyn FnMut(Checking),
+    ) -> Result<Box<Report>, Problem> {
+        super::check::check(self.checker.clone(), selector, kind, cancel, on)
     }
 }
 
@@ -448,11 +415,11 @@ mod tests {
             drafting: Drafting::default(),
         };
         let name = file.path().display().to_string();
-        let problem = LocalMachine.load(&request).err().expect("it is no model");
+        let problem = LocalMachine::default().load(&request).err().expect("it is no model");
         assert!(problem.what.contains(&name), "{problem}");
-        assert!(LocalMachine.estimate(&request).is_err());
+        assert!(LocalMachine::default().estimate(&request).is_err());
         let nowhere = LoadRequest { model: Path::new("/no/such.gguf").into(), ..request };
-        let problem = LocalMachine.load(&nowhere).err().expect("there is none");
+        let problem = LocalMachine::default().load(&nowhere).err().expect("there is none");
         assert!(problem.what.contains("/no/such.gguf"), "{problem}");
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use coppice::{
     backend::AdapterReport,
+    check::report::{Measured, Record, Report},
     engine::{StopReason, Timings},
     sample::SamplerParams,
     spec::{
@@ -182,57 +183,39 @@ pub struct Answer {
     pub context_used: usize,
 }
 
-/// What came of a case of the op table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Wrong.
-    Failed,
-    /// The device was lost; no more cases ran.
-    Lost,
-    /// The device cannot run it, for a good reason.
-    Unsupported,
-    /// Right.
-    Passed,
+/// What a device is checked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Whether every op computes what the reference does.
+    #[default]
+    Results,
+    /// How fast ops are, of what the device can do at most.
+    Speed,
 }
 
-impl Verdict {
-    /// In a word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Lost => "device lost",
-            Self::Unsupported => "unsupported",
-            Self::Passed => "passed",
-        }
-    }
-}
-
-/// A case of the op table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableRow {
-    /// Device and tier.
-    pub device: String,
-    /// Op.
-    pub op: String,
-    /// Case.
-    pub case: String,
+/// Something that was tried on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckRow {
     /// What came of it.
-    pub verdict: Verdict,
-    /// Error numbers or reason.
-    pub detail: String,
-    /// Wall time of all its checks, in milliseconds.
-    pub ms: u64,
+    pub record: Record,
+    /// Its time, where that was measured.
+    pub measured: Option<Measured>,
 }
 
-/// One more case of the op table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableReport {
-    /// Cases done.
-    pub done: usize,
-    /// Cases in all.
-    pub total: usize,
-    /// The case.
-    pub row: TableRow,
+/// What happens while a device is checked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checking {
+    /// A case begins.
+    Case {
+        /// Cases done.
+        done: usize,
+        /// Cases in all.
+        total: usize,
+        /// Its name.
+        name: String,
+    },
+    /// A case ended.
+    Row(Box<CheckRow>),
 }
 
 /// A machine that can run models.
@@ -269,16 +252,17 @@ pub trait Machine: Send + Sync + 'static {
     /// What the drivers say.
     fn devices(&self) -> Result<Vec<AdapterReport>, Problem>;
 
-    /// Runs the op table on a device.
+    /// Checks a device, and gives the report of what was tried until it was done or cancelled.
     ///
     /// # Errors
-    /// A device that cannot be opened.
-    fn op_table(
+    /// A device that does not exist, and processes that cannot be started.
+    fn check(
         &self,
         selector: &str,
+        kind: CheckKind,
         cancel: &AtomicBool,
-        report: &mut dyn FnMut(TableReport),
-    ) -> Result<(), Problem>;
+        on: &mut dyn FnMut(Checking),
+    ) -> Result<Box<Report>, Problem>;
 }
 
 /// A loaded model.

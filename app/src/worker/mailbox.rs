@@ -8,10 +8,11 @@ use std::{
 
 use coppice::{
     backend::AdapterReport,
+    check::report::Report,
     spec::trace::{Header, TraceRound},
 };
 
-use super::machine::{Answer, MemoryNeed, ModelInfo, TableReport};
+use super::machine::{Answer, Checking, MemoryNeed, ModelInfo};
 use crate::{problem::Problem, trace_log::TraceLog};
 
 /// Shortest time between two wake-ups: a frame at 60 a second.
@@ -81,15 +82,10 @@ pub enum News {
     TraceRead(Result<Box<TraceLog>, Problem>),
     /// A trace file was written.
     TraceSaved(Result<PathBuf, Problem>),
-    /// The op table goes on.
-    Table(TableReport),
-    /// The op table ended.
-    TableDone {
-        /// The device.
-        selector: String,
-        /// Why it could not run.
-        done: Result<(), Problem>,
-    },
+    /// The check of a device goes on.
+    Checking(Checking),
+    /// The check of a device ended; what was tried, or why nothing could be.
+    Checked(Result<Box<Report>, Problem>),
 }
 
 /// Called to have a frame drawn, now or after a while.
@@ -115,8 +111,12 @@ impl Mailbox {
     /// Leaves news.
     pub fn post(&self, news: News) {
         self.with(|all| match (all.last_mut(), news) {
-            // Only the newest state of a download counts.
+            // Only the newest state of a download or a check counts.
             (Some(News::Pull(last)), News::Pull(state)) => *last = state,
+            (
+                Some(News::Checking(last @ Checking::Case { .. })),
+                News::Checking(case @ Checking::Case { .. }),
+            ) => *last = case,
             (_, news) => all.push(news),
         });
     }

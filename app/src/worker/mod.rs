@@ -4,8 +4,9 @@
 //! for while a job runs, so a full channel is a fault and is reported, never waited for. News come
 //! back through a [`Mailbox`] that joins pieces of text, so that neither side ever waits for the
 //! other: a window that is hidden costs memory of one answer, not speed. Downloads, device lists and
-//! the op table run on threads of their own and use the same mailbox.
+//! checks of devices run on threads of their own and use the same mailbox.
 
+mod check;
 mod engine;
 mod machine;
 mod mailbox;
@@ -21,10 +22,11 @@ use std::{
     time::Duration,
 };
 
+pub use check::CHECKER;
 pub use engine::LocalMachine;
 pub use machine::{
-    Answer, ChatRequest, Drafting, Happening, LoadRequest, Loaded, Machine, MemoryNeed, ModelInfo,
-    TableReport, TableRow, TokenCounter, TreeSize, Verdict, looks_like_model,
+    Answer, ChatRequest, CheckKind, CheckRow, Checking, Drafting, Happening, LoadRequest, Loaded,
+    Machine, MemoryNeed, ModelInfo, TokenCounter, TreeSize, looks_like_model,
 };
 pub use mailbox::{Mailbox, News, PullState, Waker};
 pub use pace::Pace;
@@ -52,7 +54,7 @@ pub struct Worker {
     pace: Arc<Pace>,
     cancel: Arc<AtomicBool>,
     cancel_pull: Arc<AtomicBool>,
-    cancel_table: Arc<AtomicBool>,
+    cancel_check: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -82,7 +84,7 @@ impl Worker {
             pace,
             cancel,
             cancel_pull: Arc::default(),
-            cancel_table: Arc::default(),
+            cancel_check: Arc::default(),
             thread: Some(thread),
         })
     }
@@ -189,21 +191,21 @@ impl Worker {
         self.aside("coppice-devices", move || mailbox.post(News::Devices(machine.devices())));
     }
 
-    /// Runs the op table on a device in the background.
-    pub fn run_table(&self, selector: &str) {
-        self.cancel_table.store(false, Ordering::SeqCst);
+    /// Checks a device in the background.
+    pub fn check(&self, selector: &str, kind: CheckKind) {
+        self.cancel_check.store(false, Ordering::SeqCst);
         let (machine, selector) = (self.machine.clone(), selector.to_owned());
-        let (mailbox, cancel) = (self.mailbox.clone(), self.cancel_table.clone());
-        self.aside("coppice-op-table", move || {
-            let mut report = |report| mailbox.post(News::Table(report));
-            let done = machine.op_table(&selector, &cancel, &mut report);
-            mailbox.post(News::TableDone { selector, done });
+        let (mailbox, cancel) = (self.mailbox.clone(), self.cancel_check.clone());
+        self.aside("coppice-check", move || {
+            let mut on = |checking| mailbox.post(News::Checking(checking));
+            let done = machine.check(&selector, kind, &cancel, &mut on);
+            mailbox.post(News::Checked(done));
         });
     }
 
-    /// Ends the op table after the case that runs.
-    pub fn cancel_table(&self) {
-        self.cancel_table.store(true, Ordering::SeqCst);
+    /// Ends the check after the case that runs.
+    pub fn cancel_check(&self) {
+        self.cancel_check.store(true, Ordering::SeqCst);
     }
 
     fn aside(&self, name: &str, work: impl FnOnce() + Send + 'static) {
@@ -223,7 +225,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.stop();
         self.cancel_pull();
-        self.cancel_table();
+        self.cancel_check();
         let _ = self.jobs.try_send(Job::Quit);
         let Some(thread) = self.thread.take() else { return };
         let deadline = std::time::Instant::now() + CLOSING;

@@ -11,7 +11,13 @@ use std::{
 };
 
 use coppice::{
-    backend::{AdapterKind, AdapterReport, Tier},
+    backend::{AdapterDetails, AdapterKind, AdapterReport, Peaks, Tier},
+    check::{
+        perf::{Spread, Timing},
+        report::{
+            Host, Measured, Record, Report, SCHEMA_VERSION, Settings, Status, Suite, Summary, Tool,
+        },
+    },
     engine::{StopReason, Timings},
     spec::{
         Method, NodeOutcome, RoundOutcome, Source, StageTimes, Verdict as NodeVerdict,
@@ -22,8 +28,8 @@ use coppice_app::{
     app::{App, Paths, Start},
     problem::Problem,
     worker::{
-        Answer, ChatRequest, Happening, LoadRequest, Loaded, Machine, MemoryNeed, ModelInfo,
-        PullState, TableReport, TableRow, Verdict,
+        Answer, ChatRequest, CheckKind, CheckRow, Checking, Happening, LoadRequest, Loaded,
+        Machine, MemoryNeed, ModelInfo, PullState,
     },
 };
 use egui_kittest::Harness;
@@ -50,6 +56,10 @@ pub struct Fake {
     pub found: Mutex<Option<PathBuf>>,
     /// Let the download go on.
     pub pull_goes_on: AtomicBool,
+    /// Let the check of a device end.
+    pub check_goes_on: AtomicBool,
+    /// The card cannot be opened.
+    pub devices_fail: AtomicBool,
 }
 
 impl Fake {
@@ -128,6 +138,7 @@ impl Machine for FakeMachine {
             max_buffer_bytes: 4 << 30,
             max_binding_bytes: 2 << 30,
             workgroup_memory_bytes: 48 << 10,
+            details: AdapterDetails::default(),
         };
         Ok(vec![
             device("cpu", "Test processor", AdapterKind::Cpu),
@@ -135,29 +146,108 @@ impl Machine for FakeMachine {
         ])
     }
 
-    fn op_table(
+    fn check(
         &self,
         selector: &str,
-        _cancel: &AtomicBool,
-        report: &mut dyn FnMut(TableReport),
-    ) -> Result<(), Problem> {
-        let rows = [
-            ("matmul", "matmul_q4_k_m1", Verdict::Passed, ""),
-            ("rope", "rope_long", Verdict::Failed, "got 1.5, wanted 1.25"),
-            ("matmul", "matmul_f16_m8", Verdict::Unsupported, "no 16-bit floats"),
-        ];
-        for (n, (op, case, verdict, detail)) in rows.into_iter().enumerate() {
-            let row = TableRow {
-                device: selector.into(),
-                op: op.into(),
-                case: case.into(),
-                verdict,
-                detail: detail.into(),
-                ms: 10 + n as u64,
-            };
-            report(TableReport { done: n + 1, total: rows.len(), row });
+        kind: CheckKind,
+        cancel: &AtomicBool,
+        on: &mut dyn FnMut(Checking),
+    ) -> Result<Box<Report>, Problem> {
+        if selector == "wgpu:0" && self.0.devices_fail.load(Ordering::SeqCst) {
+            return Err(Problem::new("Test card was lost: unplugged", "plug it in and look again"));
         }
-        Ok(())
+        let rows = [
+            ("matmul", "matmul_q4_k_m1", Status::Passed, ""),
+            ("rope", "rope_long", Status::Failed, "got 1.5, wanted 1.25"),
+            ("matmul", "matmul_f16_m8", Status::Skipped, "no 16-bit floats"),
+        ];
+        let total = rows.len();
+        let mut records = Vec::new();
+        for (n, (op, case, status, message)) in rows.into_iter().enumerate() {
+            on(Checking::Case { done: n, total, name: case.into() });
+            // The last case takes until it is let go.
+            while n + 1 == total && !self.0.check_goes_on.load(Ordering::SeqCst) {
+                if cancel.load(Ordering::SeqCst) {
+                    return Ok(Box::new(report(records, true)));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let record = record(selector, kind, op, case, status, message);
+            records.push(record.clone());
+            let measured = (kind == CheckKind::Speed).then(|| measured(selector, case, n));
+            on(Checking::Row(Box::new(CheckRow { record, measured })));
+        }
+        Ok(Box::new(report(records, false)))
+    }
+}
+
+fn record(
+    device: &str,
+    kind: CheckKind,
+    op: &str,
+    name: &str,
+    status: Status,
+    message: &str,
+) -> Record {
+    Record {
+        suite: match kind {
+            CheckKind::Results => Suite::Table,
+            CheckKind::Speed => Suite::Perf,
+        },
+        device: device.into(),
+        form: "usual".into(),
+        op: op.into(),
+        name: name.into(),
+        status,
+        message: message.into(),
+        failure: None,
+        expected: None,
+        variant: "tiled".into(),
+        numbers: Vec::new(),
+        differences: Vec::new(),
+        ms: 10.0,
+        replay: None,
+    }
+}
+
+fn measured(device: &str, case: &str, n: usize) -> Measured {
+    let timing = Timing {
+        case: case.into(),
+        op: "matmul".into(),
+        variant: "tiled".into(),
+        time: Spread::of(vec![100.0 / (n + 1) as f64]),
+        repeats: 8,
+        copies: 1,
+        bytes: 1_000_000,
+        flops: 4_000_000,
+    };
+    let peaks = Peaks { copy_gb_s: Some(100.0), f32_gflops: Some(1000.0), ..Peaks::default() };
+    Measured::new(device, timing, Some(&peaks))
+}
+
+fn report(records: Vec<Record>, interrupted: bool) -> Report {
+    Report {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool::this(),
+        host: Host::this(),
+        started: "2026-11-21T12:00:00Z".into(),
+        seconds: 1.0,
+        interrupted,
+        settings: Settings {
+            modes: vec!["correctness".into()],
+            full: false,
+            timeout_s: 60.0,
+            seed: 0,
+            fuzz: 0,
+        },
+        adapters: Vec::new(),
+        missing: Vec::new(),
+        records,
+        perf: Vec::new(),
+        verify_curves: Vec::new(),
+        support: Vec::new(),
+        baseline: None,
+        summary: Summary::default(),
     }
 }
 

@@ -124,3 +124,49 @@ fn sizes_and_themes_have_keys_and_are_kept() {
     let harness = ready(folder.path(), &fake);
     assert_eq!(app(&harness).state.settings.scale, 2.0);
 }
+
+#[test]
+fn an_input_method_writes_into_the_message() {
+    use egui::ImeEvent;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    let ime = |harness: &mut AppHarness, event| {
+        harness.event(egui::Event::Ime(event));
+        harness.step();
+    };
+    for text in ["ki", "木", ""] {
+        ime(&mut harness, ImeEvent::Preedit { text: text.into(), active_range_chars: None });
+    }
+    ime(&mut harness, ImeEvent::Commit("木".into()));
+    assert_eq!(app(&harness).state.composer.text, "木");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    settle(&mut harness);
+    assert_eq!(texts(&harness), ["木", "You said: 木"]);
+}
+
+#[test]
+fn what_is_typed_behind_a_shortcut_belongs_to_what_it_opens() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    let key = |key, modifiers| egui::Event::Key {
+        key,
+        physical_key: None,
+        pressed: true,
+        repeat: false,
+        modifiers,
+    };
+    // A slow frame gets all of it at once.
+    let events = [
+        key(Key::P, CTRL_SHIFT),
+        egui::Event::Text("dark theme".into()),
+        key(Key::Enter, Modifiers::NONE),
+    ];
+    harness.input_mut().events.extend(events);
+    harness.step();
+    harness.step();
+    let state = &app(&harness).state;
+    assert_eq!((state.composer.text.as_str(), state.palette.open), ("", false));
+    assert_eq!(state.settings.theme, Theme::Dark);
+}

@@ -2,8 +2,10 @@
 
 mod chat;
 mod common;
+mod devices;
 mod errors;
 mod frames;
 mod keyboard;
 mod kill;
 mod outline;
+mod paths;

@@ -72,9 +72,7 @@ fn field_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
 
 /// Whether something is typed while nothing else has the keyboard: then it is meant for the message.
 fn is_meant(ui: &Ui, cx: &Cx<'_>) -> bool {
-    let state = &*cx.state;
-    let covered = state.palette.open || state.settings_open || state.shortcuts_open;
-    !covered
+    !cx.state.is_covered()
         && ui.memory(|memory| memory.focused().is_none())
         && ui.input(|input| input.events.iter().any(|event| matches!(event, egui::Event::Text(_))))
 }
@@ -97,7 +95,8 @@ fn hint_ui(ui: &mut Ui, cx: &Cx<'_>) {
     let text = match &cx.state.model {
         ModelState::Ready(_) if tokens > 0 => {
             let about = if cx.state.composer.text.len() > COUNTED { "about " } else { "" };
-            format!("{about}{tokens} tokens · Enter sends, Shift+Enter for a new line")
+            let unit = if tokens == 1 { "token" } else { "tokens" };
+            format!("{about}{tokens} {unit} · Enter sends, Shift+Enter for a new line")
         }
         ModelState::Ready(_) => "Enter sends, Shift+Enter for a new line".into(),
         ModelState::Loading { .. } => "The model is being loaded".into(),

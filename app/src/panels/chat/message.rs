@@ -51,6 +51,11 @@ pub(super) fn message_ui(
             ui.set_opacity(QUIET);
         }
         ui.horizontal_wrapped(|ui| actions_ui(ui, cx, &message));
+        if let Some(figures) =
+            message.figures.as_ref().filter(|_| cx.state.written_here() != Some(id))
+        {
+            ui.horizontal_wrapped(|ui| figures_ui(ui, cx, id, figures));
+        }
     });
 }
 
@@ -186,9 +191,6 @@ fn actions_ui(ui: &mut Ui, cx: &mut Cx<'_>, message: &Message) {
     }
     if small(ui, "Delete", &format!("Delete {whose}"), "With all below it; can be undone", true) {
         cx.ask(Action::Delete(id));
-    }
-    if let Some(figures) = &message.figures {
-        figures_ui(ui, cx, id, figures);
     }
 }
 
