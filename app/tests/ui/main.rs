@@ -9,3 +9,4 @@ mod keyboard;
 mod kill;
 mod outline;
 mod paths;
+mod pictures;

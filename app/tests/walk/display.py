@@ -16,7 +16,8 @@ class Display:
         folder.mkdir(parents=True, exist_ok=True)
         read, write = os.pipe()
         screen = f"{width}x{height}x24"
-        command = ["Xvfb", "-displayfd", str(write), "-screen", "0", screen, "-fbdir", str(folder), "-nolisten", "tcp"]
+        # Without key repeat: on a busy machine a key is held for longer than one means to.
+        command = ["Xvfb", "-r", "-displayfd", str(write), "-screen", "0", screen, "-fbdir", str(folder)]
         self.server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as number:

@@ -87,6 +87,7 @@ class Walk:
             for theme in THEMES:
                 if theme != self.theme:
                     self.run(f"{theme} theme")
+                    wait(lambda: self.settings().get("theme") == theme, f"the {theme} theme is on", 60)
                     self.theme = theme
                 self.display.park()
                 time.sleep(0.4) if live else self.display.settle()
