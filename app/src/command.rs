@@ -248,6 +248,7 @@ impl Command {
     pub const fn menu(self) -> Menu {
         match self {
             Self::NewChat
+            | Self::DefaultModel
             | Self::SearchChats
             | Self::OpenModel
             | Self::ImportChats

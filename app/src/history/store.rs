@@ -419,7 +419,7 @@ mod tests {
         store.put(&chat, &messages).expect("there is room");
         drop(store);
         let store = Store::open(&folder.path().join("history.db")).expect("it is there");
-        assert_eq!(store.chats().expect("readable"), [chat.clone()]);
+        assert_eq!(store.chats().expect("readable"), std::slice::from_ref(&chat));
         assert_eq!(store.messages(chat.id).expect("readable"), messages);
         store.check().expect("it is whole");
     }

@@ -13,7 +13,7 @@ use std::{
 use coppice::{
     backend::{AdapterDetails, AdapterKind, AdapterReport, Peaks, Tier},
     check::{
-        perf::{Spread, Timing},
+        perf::{Level, Spread, Timing},
         report::{
             Host, Measured, Record, Report, SCHEMA_VERSION, Settings, Status, Suite, Summary, Tool,
         },
@@ -216,6 +216,7 @@ fn measured(device: &str, case: &str, n: usize) -> Measured {
         op: "matmul".into(),
         variant: "tiled".into(),
         time: Spread::of(vec![100.0 / (n + 1) as f64]),
+        level: Level::of(&[100.0 / (n + 1) as f64]),
         repeats: 8,
         copies: 1,
         bytes: 1_000_000,
@@ -365,6 +366,7 @@ pub fn round(n: u64, word: &str) -> TraceRound {
             nodes,
             path: vec![0, 1],
             bonus: 99,
+            expected: None,
             times: StageTimes { draft_ms: 1.0, verify_ms: 9.0, commit_ms: 0.5, host_ms: 0.5 },
         },
     }

@@ -51,7 +51,8 @@ impl Scene {
     }
 
     fn compare(mut self, name: &str, size: [f32; 2]) {
-        let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/ui/pictures/{name}.png"));
+        let stored =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/ui/pictures/{name}.png"));
         let drawn = self.folder.path().join("drawn.png");
         let canvas = Canvas { points: size.into(), scale: 1.0 };
         headless::screenshot(

@@ -95,7 +95,7 @@ impl Column {
             Self::Share => measured
                 .as_ref()
                 .and_then(|m| m.share())
-                .map_or_else(String::new, |share| format!("{:.0} %", share * 100.0)),
+                .map_or_else(String::new, |(share, of)| format!("{:.0} % of {of}", share * 100.0)),
         }
     }
 
@@ -116,9 +116,9 @@ impl Column {
             }),
             Self::Bandwidth => number(|row| row.measured.as_ref().map_or(-1.0, |m| m.gb_s)),
             Self::Arithmetic => number(|row| row.measured.as_ref().map_or(-1.0, |m| m.gflop_s)),
-            Self::Share => {
-                number(|row| row.measured.as_ref().and_then(|m| m.share()).unwrap_or(-1.0))
-            }
+            Self::Share => number(|row| {
+                row.measured.as_ref().and_then(|m| m.share()).map_or(-1.0, |(share, _)| share)
+            }),
         }
     }
 }
