@@ -35,6 +35,9 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// Cases of the earlier report that this one lacks, on devices that it has.
     pub missing: usize,
+    /// One of the two runs shared its processors with others.
+    #[serde(default)]
+    pub busy: bool,
 }
 
 /// Changes below this are within what clocks and the placement of memory do.
@@ -52,8 +55,11 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
         let found = report.adapters.iter().find(|t| t.adapter.selector == selector);
         found.map(|tested| (tested.adapter.api.clone(), tested.adapter.name.clone()))
     };
-    let mut comparison =
-        Comparison { started: before.started.clone(), changes: Vec::new(), missing: 0 };
+    let mut comparison = Comparison {
+        started: before.started.clone(),
+        busy: before.host.is_busy() || after.host.is_busy(),
+        ..Comparison::default()
+    };
     for new in &after.perf {
         let device = name(after, &new.device);
         let old = before
@@ -118,6 +124,12 @@ impl Comparison {
             text.push_str(&format!("; {} of the earlier report were not measured", self.missing));
         }
         text.push('.');
+        if self.busy {
+            text.push_str(
+                " The machine was busy with other work in one of the two runs: on an idle one the answer may \
+                 be another.",
+            );
+        }
         text
     }
 }

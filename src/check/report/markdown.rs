@@ -26,12 +26,13 @@ pub fn markdown(report: &Report, redactor: &Redactor) -> String {
     let host = &report.host;
     let _ = writeln!(
         out,
-        "{}, kernel {}, {}, {} ({} cores){}\n",
+        "{}, kernel {}, {}, {} ({} cores{}){}\n",
         host.os,
         host.kernel,
         host.arch,
         host.cpu,
         host.cores,
+        host.load.map_or(String::new(), |load| format!(", load {load:.1}")),
         host.virtualisation.iter().fold(String::new(), |all, v| format!("{all}, {v}"))
     );
     settings(&mut out, report);

@@ -203,6 +203,9 @@ fn only_what_exceeds_noise_is_a_regression() {
     let mut other = quiet.clone();
     other.adapters[0].adapter.name = "another card".into();
     assert!(compare(&quiet, &other).changes.is_empty(), "devices of another name are not compared");
+    let mut shared = quiet.clone();
+    (shared.host.load, shared.host.cores) = (Some(3.0), 2);
+    assert!(compare(&quiet, &shared).describe().ends_with("the answer may be another."));
     let same = compare(&quiet, &quiet);
     assert_eq!(same.drift("cpu"), Some(1.0));
     assert_eq!(

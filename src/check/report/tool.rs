@@ -106,6 +106,9 @@ pub struct Host {
     pub cpu: String,
     /// Processors that the program may use.
     pub cores: usize,
+    /// Processes that wanted to run in the minute before, where the system tells.
+    #[serde(default)]
+    pub load: Option<f64>,
     /// Memory in bytes, where the system tells.
     pub memory_bytes: Option<u64>,
     /// Memory that is free or can be freed.
@@ -142,12 +145,18 @@ impl Host {
             arch: std::env::consts::ARCH.into(),
             cpu: cpu_name(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load: line("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok()),
             memory_bytes,
             available_bytes,
             virtualisation: virtualisation(),
             display: display(),
             pci_displays: pci_displays(),
         }
+    }
+
+    /// True if others keep most of the processors at work: times are theirs too, then.
+    pub fn is_busy(&self) -> bool {
+        self.load.is_some_and(|load| load > 0.75 * self.cores as f64)
     }
 }
 
