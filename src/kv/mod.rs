@@ -14,7 +14,7 @@ mod sequence;
 mod txn;
 
 pub use pages::{KvPages, KvShape};
-pub use pool::{Page, PagePool, PoolUse};
+pub use pool::{Page, PagePool, PageUse, PoolUse};
 pub use sequence::{Forked, Sequence};
 pub use txn::KvTxn;
 

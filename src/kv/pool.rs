@@ -47,6 +47,22 @@ impl PoolUse {
     }
 }
 
+/// Who holds a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageUse {
+    /// Handles of live sequences and of open transactions.
+    pub held: u32,
+    /// The prefix index knows what it holds, so that later sequences can take it over.
+    pub published: bool,
+}
+
+impl PageUse {
+    /// True if a new page may take its place at once: nobody holds it and the index does not know it.
+    pub fn is_free(self) -> bool {
+        self.held == 0 && !self.published
+    }
+}
+
 impl PagePool {
     /// A pool of `pages` free pages of `page_slots` slots.
     pub fn new(pages: usize, page_slots: usize) -> Self {
@@ -78,6 +94,19 @@ impl PagePool {
         let state = self.lock();
         let reclaimable = state.index.pages().filter(|&p| state.refs[p as usize] == 1).count();
         PoolUse { pages: self.0.pages, free: state.free.len(), reclaimable }
+    }
+
+    /// Who holds each page, by index. May be asked for while an engine generates.
+    pub fn page_uses(&self) -> Vec<PageUse> {
+        let state = self.lock();
+        let use_of = |&held: &u32| PageUse { held, published: false };
+        let mut uses: Vec<PageUse> = state.refs.iter().map(use_of).collect();
+        for page in state.index.pages() {
+            let page = &mut uses[page as usize];
+            page.published = true;
+            page.held -= 1;
+        }
+        uses
     }
 
     /// A page of one's own, or `None` if sequences hold all of them.
@@ -177,9 +206,11 @@ mod tests {
         assert!(a.is_shared());
         drop(a);
         assert_eq!(pool.usage().free, 1);
+        assert_eq!(pool.page_uses().iter().map(|page| page.held).sum::<u32>(), 1);
         assert!(!b.is_shared());
         drop(b);
         assert_eq!(pool.usage().free, 2);
+        assert!(pool.page_uses().iter().all(|page| page.is_free()));
     }
 
     #[test]
@@ -195,8 +226,10 @@ mod tests {
         let pages: Vec<_> = (0..2).map(|_| pool.alloc().expect("free")).collect();
         pool.publish(&pages, &[1, 2, 3, 4]);
         let ids: Vec<_> = pages.iter().map(Page::id).collect();
+        assert_eq!(pool.page_uses(), [PageUse { held: 1, published: true }; 2]);
         drop(pages);
         assert_eq!(pool.usage(), PoolUse { pages: 2, free: 0, reclaimable: 2 });
+        assert_eq!(pool.page_uses(), [PageUse { held: 0, published: true }; 2]);
 
         let found = pool.find(&[1, 2, 3, 4, 5]);
         assert_eq!(found.iter().map(Page::id).collect::<Vec<_>>(), ids);

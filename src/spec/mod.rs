@@ -36,6 +36,7 @@ pub use propose::{
 pub use settings::{Speculation, TreeChoice};
 pub use stats::{
     CALIBRATION_BINS, CalibrationBin, DepthTally, Promised, Ratio, SourceTally, SpecStats, Tally,
+    calibrate,
 };
 pub use template::{MAX_NODES, TreeTemplate};
 pub use tree::CandidateTree;

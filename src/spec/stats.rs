@@ -115,6 +115,18 @@ impl CalibrationBin {
 /// Bins of the calibration, equally wide.
 pub const CALIBRATION_BINS: usize = 10;
 
+/// Counts a node in the bin of its predicted probability, if it was tested and has one: for figures
+/// of any group of candidates, as [`SpecStats::calibration`] is of all.
+pub fn calibrate(bins: &mut [CalibrationBin; CALIBRATION_BINS], node: &NodeOutcome) {
+    let Some(p) = node.draft_p.filter(|_| reached(node)) else { return };
+    // The cast saturates, so probabilities that are off fall into the outermost bins.
+    let bin = ((p * CALIBRATION_BINS as f32) as usize).min(CALIBRATION_BINS - 1);
+    let bin = &mut bins[bin];
+    bin.count += 1;
+    bin.predicted += f64::from(p);
+    bin.passed += u64::from(matches!(node.verdict, Verdict::Accepted | Verdict::Outrun));
+}
+
 /// What drafts promised and what came of it, over the rounds whose drafts promised something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Promised {
@@ -211,9 +223,7 @@ impl SpecStats {
             let depth = (node.depth as usize).saturating_sub(1);
             entry(&mut self.by_depth, depth).tally.add(node);
             entry(&mut self.by_rank, usize::from(node.rank)).add(node);
-            if let (Some(p), true) = (node.draft_p, reached(node)) {
-                self.calibrate(p, node.verdict);
-            }
+            calibrate(&mut self.calibration, node);
         }
         for (depth, &kept) in round.path.iter().enumerate() {
             if round.nodes.iter().any(|node| node.parent == Some(kept)) {
@@ -268,15 +278,6 @@ impl SpecStats {
             }
         };
         &mut self.by_source[at].tally
-    }
-
-    fn calibrate(&mut self, p: f32, verdict: Verdict) {
-        // The cast saturates, so probabilities that are off fall into the outermost bins.
-        let bin = ((p * CALIBRATION_BINS as f32) as usize).min(CALIBRATION_BINS - 1);
-        let bin = &mut self.calibration[bin];
-        bin.count += 1;
-        bin.predicted += f64::from(p);
-        bin.passed += u64::from(matches!(verdict, Verdict::Accepted | Verdict::Outrun));
     }
 
     /// Candidates accepted over depths tested; the bonus does not count.
