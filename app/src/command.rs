@@ -46,6 +46,13 @@ pub enum Command {
     ToggleStepping,
     StepRound,
     PlayDemo,
+    PlayRounds,
+    FindToken,
+    FitTree,
+    ExportTreeSvg,
+    ExportTreePng,
+    ExportRounds,
+    ExportNodes,
     RefreshDevices,
     CopyDeviceReport,
     Shortcuts,
@@ -92,7 +99,7 @@ const fn keys(modifiers: Modifiers, key: Key) -> Option<KeyboardShortcut> {
 
 impl Command {
     /// All, in the order of menus and palette.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 48] = [
         Self::NewChat,
         Self::SearchChats,
         Self::DefaultModel,
@@ -129,8 +136,15 @@ impl Command {
         Self::OpenTrace,
         Self::SaveTrace,
         Self::PlayDemo,
+        Self::PlayRounds,
         Self::ToggleStepping,
         Self::StepRound,
+        Self::FindToken,
+        Self::FitTree,
+        Self::ExportTreeSvg,
+        Self::ExportTreePng,
+        Self::ExportRounds,
+        Self::ExportNodes,
         Self::RefreshDevices,
         Self::CopyDeviceReport,
         Self::Shortcuts,
@@ -177,6 +191,13 @@ impl Command {
             Self::ToggleStepping => "Step the model",
             Self::StepRound => "Run one round",
             Self::PlayDemo => "Play the demonstration",
+            Self::PlayRounds => "Play or pause rounds",
+            Self::FindToken => "Find a token in trees",
+            Self::FitTree => "Fit the tree",
+            Self::ExportTreeSvg => "Export tree as SVG…",
+            Self::ExportTreePng => "Export tree as PNG…",
+            Self::ExportRounds => "Export rounds as CSV…",
+            Self::ExportNodes => "Export nodes as CSV…",
             Self::RefreshDevices => "Look for devices again",
             Self::CopyDeviceReport => "Copy device report as Markdown",
             Self::Shortcuts => "Keyboard shortcuts",
@@ -192,6 +213,9 @@ impl Command {
             Self::ToggleTokens => "Show who guessed each token of an answer",
             Self::ToggleStepping => "Hold the model after each round until you let one go",
             Self::PlayDemo => "Recorded rounds, without a model",
+            Self::PlayRounds => "As they came; the model is not stopped by a pause",
+            Self::ExportRounds => "A line a round: candidates, tokens, times",
+            Self::ExportNodes => "A line a node: token, probabilities, verdict",
             _ => "",
         }
     }
@@ -228,6 +252,9 @@ impl Command {
             Self::ZoomReset => keys(CTRL, Key::Num0),
             Self::ToggleStepping => keys(CTRL_SHIFT, Key::T),
             Self::StepRound => keys(CTRL, Key::Space),
+            Self::PlayRounds => keys(CTRL_SHIFT, Key::Space),
+            Self::FindToken => keys(CTRL, Key::F),
+            Self::FitTree => keys(CTRL_SHIFT, Key::F),
             Self::Shortcuts => keys(Modifiers::NONE, Key::F1),
             Self::DefaultModel
             | Self::ImportChats
@@ -239,6 +266,10 @@ impl Command {
             | Self::ThemeLight
             | Self::ThemeDark
             | Self::PlayDemo
+            | Self::ExportTreeSvg
+            | Self::ExportTreePng
+            | Self::ExportRounds
+            | Self::ExportNodes
             | Self::RefreshDevices
             | Self::CopyDeviceReport => None,
         }
@@ -250,6 +281,7 @@ impl Command {
             Self::NewChat
             | Self::DefaultModel
             | Self::SearchChats
+            | Self::DefaultModel
             | Self::OpenModel
             | Self::ImportChats
             | Self::ExportMarkdown
@@ -283,8 +315,15 @@ impl Command {
             Self::OpenTrace
             | Self::SaveTrace
             | Self::PlayDemo
+            | Self::PlayRounds
             | Self::ToggleStepping
             | Self::StepRound
+            | Self::FindToken
+            | Self::FitTree
+            | Self::ExportTreeSvg
+            | Self::ExportTreePng
+            | Self::ExportRounds
+            | Self::ExportNodes
             | Self::RefreshDevices
             | Self::CopyDeviceReport => Menu::Explore,
             Self::Shortcuts => Menu::Help,

@@ -36,6 +36,27 @@ pub struct Canvas {
     pub scale: f32,
 }
 
+impl Canvas {
+    fn pixels(&self) -> [u32; 2] {
+        let size = self.points * self.scale;
+        [size.x.round() as u32, size.y.round() as u32]
+    }
+
+    /// Input of a frame without any event.
+    fn input(&self, started: Instant) -> RawInput {
+        let info = egui::ViewportInfo {
+            native_pixels_per_point: Some(self.scale),
+            ..egui::ViewportInfo::default()
+        };
+        RawInput {
+            screen_rect: Some(Rect::from_min_size(egui::Pos2::ZERO, self.points)),
+            time: Some(started.elapsed().as_secs_f64()),
+            viewports: std::iter::once((ViewportId::ROOT, info)).collect(),
+            ..RawInput::default()
+        }
+    }
+}
+
 /// A context as the window's, with the system's fonts.
 pub fn context() -> Context {
     let ctx = Context::default();
@@ -61,20 +82,7 @@ pub fn screenshot(
     let mut shapes = None;
     // Layout settles within a few frames after the state does.
     while settled < 4 {
-        let input = RawInput {
-            screen_rect: Some(Rect::from_min_size(egui::Pos2::ZERO, canvas.points)),
-            time: Some(started.elapsed().as_secs_f64()),
-            viewports: std::iter::once((
-                ViewportId::ROOT,
-                egui::ViewportInfo {
-                    native_pixels_per_point: Some(canvas.scale),
-                    ..egui::ViewportInfo::default()
-                },
-            ))
-            .collect(),
-            ..RawInput::default()
-        };
-        let mut output = ctx.run_ui(input, |ui| {
+        let mut output = ctx.run_ui(canvas.input(started), |ui| {
             app.logic(ui.ctx());
             app.ui(ui);
         });
@@ -90,11 +98,44 @@ pub fn screenshot(
         }
     }
     let (shapes, pixels_per_point) = shapes.context("no frame was drawn")?;
-    let size = canvas.points * canvas.scale;
-    let size = [size.x.round() as u32, size.y.round() as u32];
+    let size = canvas.pixels();
     let primitives = ctx.tessellate(shapes, pixels_per_point);
     let pixels =
         offscreen.draw(&primitives, ScreenDescriptor { size_in_pixels: size, pixels_per_point })?;
+    write_png(file, size, &pixels)
+}
+
+/// Draws what `add` puts on an empty ground, and writes it as a PNG.
+///
+/// # Errors
+/// No adapter, a picture larger than the adapter can draw, a file that cannot be written.
+pub fn picture(
+    ctx: &Context,
+    canvas: Canvas,
+    file: &Path,
+    mut add: impl FnMut(&mut egui::Ui),
+) -> anyhow::Result<()> {
+    let mut offscreen = Offscreen::open()?;
+    let size = canvas.pixels();
+    let most = offscreen.device.limits().max_texture_dimension_2d;
+    if size.iter().any(|&side| side == 0 || side > most) {
+        bail!("a picture of {} x {} pixels, wanted 1 to {most} a side", size[0], size[1]);
+    }
+    let started = Instant::now();
+    // Fonts are there from the second frame on.
+    let mut primitives = Vec::new();
+    for _ in 0..2 {
+        let mut output = ctx.run_ui(canvas.input(started), |ui| {
+            let ground = ui.visuals().panel_fill;
+            ui.painter().rect_filled(ui.max_rect(), 0.0, ground);
+            add(ui);
+        });
+        offscreen.textures(&output.textures_delta);
+        output.textures_delta.clear();
+        primitives = ctx.tessellate(output.shapes, output.pixels_per_point);
+    }
+    let screen = ScreenDescriptor { size_in_pixels: size, pixels_per_point: canvas.scale };
+    let pixels = offscreen.draw(&primitives, screen)?;
     write_png(file, size, &pixels)
 }
 

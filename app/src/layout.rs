@@ -43,6 +43,16 @@ pub enum Pane {
     Tree,
     /// Rates of acceptance.
     Acceptance,
+    /// Predicted against observed.
+    Calibration,
+    /// Where the time goes.
+    Speed,
+    /// Recorded rounds with another tree or rule.
+    WhatIf,
+    /// Two ways to draft, measured.
+    Compare,
+    /// Pages of the key/value cache.
+    Cache,
     /// Adapters and the op table.
     Devices,
 }
@@ -54,6 +64,11 @@ impl Pane {
             Self::Chat => "Chat",
             Self::Tree => "Tree",
             Self::Acceptance => "Acceptance",
+            Self::Calibration => "Calibration",
+            Self::Speed => "Speed",
+            Self::WhatIf => "What if",
+            Self::Compare => "Side by side",
+            Self::Cache => "Cache",
             Self::Devices => "Devices",
         }
     }
@@ -91,6 +106,25 @@ impl Layouts {
         }
     }
 
+    /// Gives a view that lacks one of its panes, as layouts of older versions do, its first layout.
+    pub fn complete(&mut self) {
+        let mut whole = Self::default();
+        for view in View::ALL {
+            let has = |tree: &Tree<Pane>, wanted: &Pane| {
+                tree.tiles.tiles().any(|tile| matches!(tile, Tile::Pane(pane) if pane == wanted))
+            };
+            let wanted = whole.of(view).clone();
+            let ours = self.of(view);
+            let mut panes = wanted.tiles.tiles().filter_map(|tile| match tile {
+                Tile::Pane(pane) => Some(pane),
+                Tile::Container(_) => None,
+            });
+            if panes.any(|pane| !has(ours, pane)) {
+                *ours = wanted.clone();
+            }
+        }
+    }
+
     /// Brings a pane of a view to the front.
     pub fn show(&mut self, view: View, pane: Pane) {
         self.of(view).make_active(|_, tile| matches!(tile, Tile::Pane(there) if *there == pane));
@@ -103,15 +137,20 @@ impl Layouts {
     }
 }
 
-/// Chat on the left, the tree above the rates on the right.
+/// Figures below the tree, one tab each.
+const FIGURES: [Pane; 6] =
+    [Pane::Acceptance, Pane::Calibration, Pane::Speed, Pane::WhatIf, Pane::Compare, Pane::Cache];
+
+/// Chat on the left, the tree above the figures on the right.
 fn explore() -> Tree<Pane> {
     let mut tiles = Tiles::default();
     let chat = tiles.insert_pane(Pane::Chat);
     let tree = tiles.insert_pane(Pane::Tree);
-    let acceptance = tiles.insert_pane(Pane::Acceptance);
-    let mut right = Linear::new(LinearDir::Vertical, vec![tree, acceptance]);
-    right.shares.set_share(tree, 2.0);
-    right.shares.set_share(acceptance, 1.0);
+    let figures = FIGURES.map(|pane| tiles.insert_pane(pane)).to_vec();
+    let figures = tiles.insert_tab_tile(figures);
+    let mut right = Linear::new(LinearDir::Vertical, vec![tree, figures]);
+    right.shares.set_share(tree, 1.5);
+    right.shares.set_share(figures, 1.0);
     let right = tiles.insert_container(Container::Linear(right));
     let mut root = Linear::new(LinearDir::Horizontal, vec![chat, right]);
     root.shares.set_share(chat, 0.8);
@@ -130,5 +169,17 @@ mod tests {
         let text = serde_json::to_string(&layouts).expect("layouts are plain data");
         let read: Layouts = serde_json::from_str(&text).expect("it was just written");
         assert_eq!(read, layouts);
+    }
+
+    #[test]
+    fn layouts_that_lack_a_pane_begin_anew_and_others_stay() {
+        let mut layouts = Layouts::default();
+        let old = Tree::new_tabs(egui::Id::unique("old"), vec![Pane::Chat, Pane::Tree]);
+        layouts.explore = old;
+        let own = Tree::new_horizontal(egui::Id::unique("own"), vec![Pane::Devices]);
+        layouts.devices = own.clone();
+        layouts.complete();
+        assert_eq!(layouts.explore, Layouts::default().explore);
+        assert_eq!(layouts.devices, own, "what the user arranged and is whole");
     }
 }

@@ -14,12 +14,18 @@
 //! | [`markdown`] | answers as blocks and widgets |
 //! | [`trace_log`], [`demo`] | rounds of the session, of files, of the demonstration |
 //! | [`panels`], [`tree_view`] | what is drawn, one file a panel |
+//! | [`what_if`], [`why`] | rounds scored again; what costs speed, in words |
+//! | [`compare`], [`cache_view`] | two runs on one time axis; rows and pages of a round |
+//! | [`export`] | rounds as CSV, trees as SVG and PNG |
 //! | [`headless`] | pictures of the app without a display |
 //! | [`tokens`] | colours and sizes |
 
 pub mod app;
+pub mod cache_view;
 pub mod command;
+pub mod compare;
 pub mod demo;
+pub mod export;
 pub mod headless;
 pub mod history;
 pub mod layout;
@@ -32,4 +38,6 @@ pub mod state;
 pub mod tokens;
 pub mod trace_log;
 pub mod tree_view;
+pub mod what_if;
+pub mod why;
 pub mod worker;

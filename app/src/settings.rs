@@ -218,6 +218,7 @@ impl Settings {
         if self.sampling.params.check().is_err() {
             self.sampling = Sampling::default();
         }
+        self.layouts.complete();
         self
     }
 

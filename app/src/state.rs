@@ -14,8 +14,11 @@ use coppice::{backend::AdapterReport, check::report::Report};
 use crate::{
     app::AskedPath,
     command::Command,
+    compare::Compare,
+    export::Export,
     history::{Chat, ChatId, Conversation, Figures, Hit, Message, MessageId},
     panels::{
+        WhatIf,
         chat::ChatView,
         devices::{Column, Order},
     },
@@ -23,7 +26,7 @@ use crate::{
     settings::Settings,
     trace_log::TraceLog,
     tree_view::Explorer,
-    worker::{CheckKind, CheckRow, MemoryNeed, ModelInfo, PullState},
+    worker::{CacheMap, CheckKind, CheckRow, MemoryNeed, ModelInfo, PullState},
 };
 
 /// How long a notice stays.
@@ -82,12 +85,18 @@ pub enum Action {
     CloseTrace,
     /// Take the path that was typed.
     TakePath,
+    /// Write rounds for other programs.
+    ExportTrace(Export, PathBuf),
     /// Show a round in the explorer.
     ShowRound(usize),
     /// Check a device.
     Check(String, CheckKind),
     /// Stop the check.
     CancelCheck,
+    /// Measure two ways to draft.
+    Compare,
+    /// Stop measuring.
+    StopCompare,
     /// Close a problem.
     Dismiss,
 }
@@ -321,6 +330,12 @@ pub struct State {
     pub opened: Option<TraceLog>,
     /// Where the explorer is.
     pub explorer: Explorer,
+    /// What recorded rounds would give with other trees.
+    pub what_if: WhatIf,
+    /// Two ways to draft, side by side.
+    pub compare: Compare,
+    /// Pages of the cache after the newest round.
+    pub cache: Option<CacheMap>,
     /// The devices panel.
     pub devices: Devices,
     /// Notices, oldest first.
@@ -366,6 +381,9 @@ impl State {
             live: TraceLog::default(),
             opened: None,
             explorer: Explorer::default(),
+            what_if: WhatIf::default(),
+            compare: Compare::default(),
+            cache: None,
             devices: Devices::default(),
             notices: Vec::new(),
             status: "Ready".into(),
@@ -416,7 +434,9 @@ impl State {
     /// Whether a command can be run now; menus and palette grey the others.
     pub fn can(&self, command: Command) -> bool {
         let last = || self.conversation.chat.head.and_then(|head| self.conversation.get(head));
-        let idle = self.writing.is_none() && self.model.ready().is_some();
+        let idle = self.writing.is_none()
+            && self.compare.running.is_none()
+            && self.model.ready().is_some();
         match command {
             Command::DefaultModel => self.pull.is_none(),
             Command::StopAnswer => self.writing.is_some(),
@@ -432,6 +452,13 @@ impl State {
             | Command::ExportJson
             | Command::DeleteChat => !self.conversation.is_empty(),
             Command::SaveTrace => self.trace().header.is_some(),
+            Command::PlayRounds
+            | Command::FindToken
+            | Command::FitTree
+            | Command::ExportTreeSvg
+            | Command::ExportTreePng
+            | Command::ExportRounds
+            | Command::ExportNodes => !self.trace().rounds.is_empty(),
             Command::StepRound => self.stepping && self.writing.is_some(),
             Command::CopyDeviceReport => matches!(self.devices.list, Some(Ok(_))),
             _ => true,

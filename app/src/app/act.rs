@@ -12,11 +12,13 @@ use super::{
 use crate::{
     command::Command,
     demo,
+    export::Export,
     history::{Asked, Chat, ChatId, Conversation, ExportFormat, Message, MessageId, Role, now_ms},
     layout::View,
     settings::Theme,
     state::{Action, Devices, Editing, ModelState, Pulling, Running, Undo},
     trace_log::TraceLog,
+    tree_view::timeline,
     worker::{LoadRequest, PullState},
 };
 
@@ -90,6 +92,12 @@ impl App {
                 self.state.opened = None;
                 self.state.explorer = Default::default();
             }
+            Action::ExportTrace(export, path) => {
+                let trace = self.state.trace().clone();
+                if let Some(shown) = self.state.explorer.round(trace.rounds.len()) {
+                    self.worker.export_trace((trace, shown), export, path);
+                }
+            }
             Action::ShowRound(round) => {
                 self.state.explorer.show(round);
                 self.state.settings.view = View::Explore;
@@ -119,6 +127,8 @@ impl App {
                     self.dialogs.typed(asked.purpose, path, asked.replaces.as_deref());
                 }
             }
+            Action::Compare => self.compare(),
+            Action::StopCompare => self.worker.stop(),
             Action::Dismiss => self.state.chat_problem = None,
         }
     }
@@ -224,6 +234,22 @@ impl App {
                 let trace = demo::trace();
                 self.show_trace(trace);
             }
+            Command::PlayRounds => {
+                let now = ctx.input(|input| input.time);
+                let state = &mut self.state;
+                let log = state.opened.as_ref().unwrap_or(&state.live);
+                timeline::toggle(&mut state.explorer, log, now);
+                state.settings.view = View::Explore;
+            }
+            Command::FindToken => {
+                settings.view = View::Explore;
+                self.state.explorer.find_focus = true;
+            }
+            Command::FitTree => self.state.explorer.fit(),
+            Command::ExportTreeSvg => self.export_trace(Export::TreeSvg, "tree"),
+            Command::ExportTreePng => self.export_trace(Export::TreePng, "tree"),
+            Command::ExportRounds => self.export_trace(Export::Rounds, "rounds"),
+            Command::ExportNodes => self.export_trace(Export::Nodes, "nodes"),
             Command::RefreshDevices => {
                 self.state.devices.list = None;
                 self.list_devices();
@@ -253,6 +279,10 @@ impl App {
             Scope::All => "coppice chats",
         };
         self.ask_file(Purpose::Export(format, scope), &file_name(title, extension));
+    }
+
+    fn export_trace(&self, export: Export, name: &str) {
+        self.ask_file(Purpose::ExportTrace(export), &file_name(name, export.extension()));
     }
 
     fn last(&self, role: Role) -> Option<&Message> {

@@ -42,6 +42,10 @@ impl App {
     /// Whether an answer can begin now; says why not where the user would look.
     pub(super) fn can_answer(&mut self) -> bool {
         let problem = match &self.state.model {
+            ModelState::Ready(_) if self.state.compare.running.is_some() => Problem::new(
+                "a comparison is being measured",
+                "wait until it is done, or stop it in the explorer; your text is kept",
+            ),
             ModelState::Ready(_) if self.state.writing.is_none() => return true,
             ModelState::Ready(_) => Problem::new(
                 "another answer is being written",
@@ -135,6 +139,34 @@ impl App {
         });
         self.state.status = "Reading the prompt".into();
         self.worker.generate(request);
+    }
+
+    /// Measures two ways to draft for the prompt of the comparison.
+    pub(super) fn compare(&mut self) {
+        let compare = &mut self.state.compare;
+        if self.state.model.ready().is_none()
+            || self.state.writing.is_some()
+            || compare.running.is_some()
+        {
+            return;
+        }
+        compare.begin();
+        let sampling = &self.state.settings.sampling;
+        let system = self.state.settings.system.trim();
+        let system = (!system.is_empty()).then(|| text::Message::new("system", system));
+        let asked = text::Message::new("user", &compare.prompt);
+        let messages: Vec<_> = system.into_iter().chain([asked]).collect();
+        let requests = compare.drafting.clone().map(|drafting| ChatRequest {
+            messages: messages.clone(),
+            prefix: String::new(),
+            // One seed for both, the one that is set.
+            sampler: sampling.params.clone(),
+            max_tokens: Some(compare.max_tokens),
+            stop: sampling.stop_texts(),
+            drafting,
+        });
+        self.state.status = "Comparing".into();
+        self.worker.compare(requests);
     }
 
     /// More text of the answer.

@@ -11,7 +11,7 @@ use std::{
 
 use egui::Context;
 
-use crate::history::ExportFormat;
+use crate::{export::Export, history::ExportFormat};
 
 /// Nobody closes a dialog in less: the system has none.
 const NO_DIALOG: Duration = Duration::from_millis(250);
@@ -25,6 +25,8 @@ pub enum Purpose {
     OpenTrace,
     /// To write the rounds on screen.
     SaveTrace,
+    /// To write rounds for other programs.
+    ExportTrace(Export),
     /// To add conversations.
     Import,
     /// To write conversations.
@@ -39,13 +41,13 @@ impl Purpose {
             Self::OpenTrace => "Open trace",
             Self::SaveTrace => "Save trace",
             Self::Import => "Import chats",
-            Self::Export(..) => "Export",
+            Self::Export(..) | Self::ExportTrace(_) => "Export",
         }
     }
 
     /// Whether the file will be written.
     pub const fn writes(self) -> bool {
-        matches!(self, Self::SaveTrace | Self::Export(..))
+        matches!(self, Self::SaveTrace | Self::ExportTrace(_) | Self::Export(..))
     }
 
     /// Name of a kind of files, and their extensions.
@@ -55,6 +57,9 @@ impl Purpose {
             Self::OpenTrace | Self::SaveTrace => ("Traces", &["jsonl"]),
             Self::Import | Self::Export(ExportFormat::Json, _) => ("Chats", &["json"]),
             Self::Export(ExportFormat::Markdown, _) => ("Markdown", &["md"]),
+            Self::ExportTrace(Export::TreeSvg) => ("SVG", &["svg"]),
+            Self::ExportTrace(Export::TreePng) => ("PNG", &["png"]),
+            Self::ExportTrace(Export::Rounds | Export::Nodes) => ("CSV", &["csv"]),
         }
     }
 }

@@ -51,6 +51,7 @@ impl App {
             }
             News::Unloaded => {
                 self.state.status = "The model is unloaded".into();
+                self.state.cache = None;
                 self.state.model = ModelState::Absent;
             }
             News::Begun { header, prompt_ids } => {
@@ -74,10 +75,19 @@ impl App {
                 }
                 self.state.live.push(round);
             }
+            News::Cache(map) => self.state.cache = Some(map),
+            News::Lane { lane, news } => self.state.compare.take(lane, news),
+            News::Compared(done) => {
+                self.state.compare.end(done);
+                let verdict = self.state.compare.verdict();
+                self.state.status = verdict.unwrap_or_else(|| "The comparison ended".into());
+            }
             News::Done(answer) => self.finish(&answer),
             News::GenerateFailed(problem) => {
                 if self.state.writing.is_some() {
                     self.fail(problem);
+                } else if self.state.compare.running.is_some() {
+                    self.state.compare.end(Err(problem));
                 } else {
                     self.state.chat_problem = Some(problem);
                 }
@@ -217,6 +227,7 @@ impl App {
             Purpose::OpenModel => self.act(ctx, Action::LoadModel(path)),
             Purpose::OpenTrace => self.act(ctx, Action::OpenTrace(path)),
             Purpose::SaveTrace => self.worker.save_trace(self.state.trace().clone(), path),
+            Purpose::ExportTrace(export) => self.act(ctx, Action::ExportTrace(export, path)),
             Purpose::Import => {
                 if let Some(history) = &self.history {
                     history.ask(Asked::Import(path));

@@ -1,7 +1,10 @@
 //! Panels: one file each, drawing functions end in `_ui`.
 
 mod acceptance;
+mod cache;
+mod calibration;
 pub mod chat;
+mod compare;
 pub mod devices;
 mod menu;
 mod models;
@@ -9,10 +12,15 @@ mod path;
 mod sampling;
 mod settings;
 mod sidebar;
+mod speed;
 mod status;
+mod what_if;
 
+pub use acceptance::Stretch;
+pub(crate) use acceptance::rate;
 use egui::{CentralPanel, Frame, Margin, Panel, RichText, Ui};
 use egui_tiles::{Behavior, SimplificationOptions, TileId, Tiles, UiResponse};
+pub use what_if::WhatIf;
 
 use crate::{
     layout::Pane,
@@ -138,6 +146,11 @@ fn pane_ui(ui: &mut Ui, pane: Pane, cx: &mut Cx<'_>) {
         Pane::Tree => tree_view::tree_ui(ui, cx),
         Pane::Devices => devices::devices_ui(ui, cx),
         Pane::Acceptance => acceptance::acceptance_ui(ui, cx),
+        Pane::Calibration => calibration::calibration_ui(ui, cx),
+        Pane::Speed => speed::speed_ui(ui, cx),
+        Pane::Compare => compare::compare_ui(ui, cx),
+        Pane::Cache => cache::cache_ui(ui, cx),
+        Pane::WhatIf => what_if::what_if_ui(ui, cx),
     }
 }
 

@@ -26,8 +26,8 @@ use coppice::{
 };
 
 use super::{
-    Answer, ChatRequest, CheckKind, Checking, Drafting, Happening, LoadRequest, Loaded, Machine,
-    MemoryNeed, ModelInfo, PullState, TreeSize,
+    Answer, CacheMap, ChatRequest, CheckKind, Checking, Drafting, Happening, LoadRequest, Loaded,
+    Machine, MemoryNeed, ModelInfo, PullState, TreeSize,
 };
 use crate::problem::Problem;
 
@@ -320,10 +320,15 @@ impl Loaded for LocalModel {
             spec,
         };
         let tokenizer = self.engine.shared_tokenizer();
+        let pool = self.engine.model().pool().clone();
         let generation = self.engine.generate(&request, cancel, &mut |event| match event {
             Event::Prompt { tokens } => on(Happening::Prompt { tokens }),
             Event::Text(text) => on(Happening::Text(text.to_owned())),
             Event::Round(outcome) => {
+                on(Happening::Cache(CacheMap {
+                    page_slots: pool.page_slots(),
+                    pages: pool.page_uses(),
+                }));
                 on(Happening::Round(Arc::new(with_texts(outcome, &tokenizer))));
             }
         })?;

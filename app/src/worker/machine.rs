@@ -10,6 +10,7 @@ use coppice::{
     backend::AdapterReport,
     check::report::{Measured, Record, Report},
     engine::{StopReason, Timings},
+    kv::PageUse,
     sample::SamplerParams,
     spec::{
         Method,
@@ -170,6 +171,17 @@ pub enum Happening {
     Text(String),
     /// A round is over.
     Round(Arc<TraceRound>),
+    /// Pages of the cache after a round.
+    Cache(CacheMap),
+}
+
+/// Who holds the pages of the key/value cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheMap {
+    /// Positions of a page.
+    pub page_slots: usize,
+    /// All pages of the device.
+    pub pages: Vec<PageUse>,
 }
 
 /// A complete answer.

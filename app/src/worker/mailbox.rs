@@ -9,10 +9,11 @@ use std::{
 use coppice::{
     backend::AdapterReport,
     check::report::Report,
+    engine::Timings,
     spec::trace::{Header, TraceRound},
 };
 
-use super::machine::{Answer, Checking, MemoryNeed, ModelInfo};
+use super::machine::{Answer, CacheMap, Checking, MemoryNeed, ModelInfo};
 use crate::{problem::Problem, trace_log::TraceLog};
 
 /// Shortest time between two wake-ups: a frame at 60 a second.
@@ -29,6 +30,22 @@ pub struct PullState {
     pub total_bytes: u64,
     /// What else the downloader says, such as why another origin is tried.
     pub note: Option<String>,
+}
+
+/// What happened in a run of a comparison.
+#[derive(Debug)]
+pub enum LaneNews {
+    /// A round is over.
+    Round {
+        /// Milliseconds of the wall clock since the prompt was computed.
+        ms: f64,
+        /// The round.
+        round: Arc<TraceRound>,
+    },
+    /// More text.
+    Text(String),
+    /// The run is over.
+    Done(Box<Timings>),
 }
 
 /// What happened on another thread.
@@ -56,6 +73,17 @@ pub enum News {
     Text(String),
     /// A round is over.
     Round(Arc<TraceRound>),
+    /// Pages of the cache after the newest round.
+    Cache(CacheMap),
+    /// A run of a comparison goes on.
+    Lane {
+        /// Which of the two.
+        lane: usize,
+        /// What happened.
+        news: LaneNews,
+    },
+    /// A comparison ended.
+    Compared(Result<(), Problem>),
     /// The answer is complete.
     Done(Box<Answer>),
     /// The answer failed.
@@ -117,6 +145,7 @@ impl Mailbox {
                 Some(News::Checking(last @ Checking::Case { .. })),
                 News::Checking(case @ Checking::Case { .. }),
             ) => *last = case,
+            (Some(News::Cache(last)), News::Cache(map)) => *last = map,
             (_, news) => all.push(news),
         });
     }

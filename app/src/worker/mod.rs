@@ -19,19 +19,21 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use coppice::engine::StopReason;
 
 pub use check::CHECKER;
 pub use engine::LocalMachine;
 pub use machine::{
-    Answer, ChatRequest, CheckKind, CheckRow, Checking, Drafting, Happening, LoadRequest, Loaded,
-    Machine, MemoryNeed, ModelInfo, TokenCounter, TreeSize, looks_like_model,
+    Answer, CacheMap, ChatRequest, CheckKind, CheckRow, Checking, Drafting, Happening, LoadRequest,
+    Loaded, Machine, MemoryNeed, ModelInfo, TokenCounter, TreeSize, looks_like_model,
 };
-pub use mailbox::{Mailbox, News, PullState, Waker};
+pub use mailbox::{LaneNews, Mailbox, News, PullState, Waker};
 pub use pace::Pace;
 
-use crate::{problem::Problem, trace_log::TraceLog};
+use crate::{export::Export, problem::Problem, trace_log::TraceLog};
 
 /// Jobs that may wait: load and generate, and room for impatience.
 const JOBS: usize = 8;
@@ -43,6 +45,7 @@ enum Job {
     Load(Box<LoadRequest>),
     Unload,
     Generate(Box<ChatRequest>),
+    Compare(Box<[ChatRequest; 2]>),
     Quit,
 }
 
@@ -117,6 +120,12 @@ impl Worker {
         self.send(Job::Generate(Box::new(request)));
     }
 
+    /// Measures two requests, one after the other; news tell what comes of each.
+    pub fn compare(&self, requests: [ChatRequest; 2]) {
+        self.cancel.store(false, Ordering::SeqCst);
+        self.send(Job::Compare(Box::new(requests)));
+    }
+
     /// Stops the answer after the round that runs.
     pub fn stop(&self) {
         self.cancel.store(true, Ordering::SeqCst);
@@ -185,6 +194,20 @@ impl Worker {
         });
     }
 
+    /// Writes rounds for other programs in the background.
+    pub fn export_trace(
+        &self,
+        (trace, shown): (TraceLog, usize),
+        export: Export,
+        path: std::path::PathBuf,
+    ) {
+        let mailbox = self.mailbox.clone();
+        self.aside("coppice-export", move || {
+            let written = export.write(&trace, shown, &path);
+            mailbox.post(News::TraceSaved(written.map(|()| path)));
+        });
+    }
+
     /// Lists devices in the background.
     pub fn list_devices(&self) {
         let (machine, mailbox) = (self.machine.clone(), self.mailbox.clone());
@@ -228,14 +251,18 @@ impl Drop for Worker {
         self.cancel_check();
         let _ = self.jobs.try_send(Job::Quit);
         let Some(thread) = self.thread.take() else { return };
-        let deadline = std::time::Instant::now() + CLOSING;
-        while !thread.is_finished() && std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + CLOSING;
+        while !thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
         if thread.is_finished() {
             let _ = thread.join();
         }
     }
+}
+
+fn no_model() -> Problem {
+    Problem::new("no model is loaded", "choose one from the model menu")
 }
 
 /// The thread's end.
@@ -269,13 +296,38 @@ impl Run {
                 }
                 Job::Generate(request) => match &mut model {
                     Some(model) => self.generate(&mut **model, &request),
-                    None => self.mailbox.post(News::GenerateFailed(Problem::new(
-                        "no model is loaded",
-                        "choose one from the model menu",
-                    ))),
+                    None => self.mailbox.post(News::GenerateFailed(no_model())),
                 },
+                Job::Compare(requests) => {
+                    let done = match &mut model {
+                        Some(model) => self.compare(&mut **model, &requests),
+                        None => Err(no_model()),
+                    };
+                    self.mailbox.post(News::Compared(done));
+                }
             }
         }
+    }
+
+    fn compare(&self, model: &mut dyn Loaded, requests: &[ChatRequest; 2]) -> Result<(), Problem> {
+        for (lane, request) in requests.iter().enumerate() {
+            let post = |news| self.mailbox.post(News::Lane { lane, news });
+            let mut started = Instant::now();
+            let mut on = |happening: Happening| match happening {
+                Happening::Prompt { .. } => started = Instant::now(),
+                Happening::Round(round) => {
+                    post(LaneNews::Round { ms: started.elapsed().as_secs_f64() * 1e3, round });
+                }
+                Happening::Text(text) => post(LaneNews::Text(text)),
+                Happening::Begun { .. } | Happening::Cache(_) => {}
+            };
+            let answer = model.generate(request, &self.cancel, &mut on)?;
+            if answer.stop_reason == StopReason::Cancelled {
+                return Err(Problem::new("the comparison was stopped", "run it again"));
+            }
+            post(LaneNews::Done(Box::new(answer.timings)));
+        }
+        Ok(())
     }
 
     fn generate(&self, model: &mut dyn Loaded, request: &ChatRequest) {
@@ -285,6 +337,7 @@ impl Run {
             }
             Happening::Prompt { tokens } => self.mailbox.post(News::Prompt { tokens }),
             Happening::Text(text) => self.mailbox.post_text(&text),
+            Happening::Cache(map) => self.mailbox.post(News::Cache(map)),
             Happening::Round(round) => {
                 self.mailbox.post(News::Round(round));
                 self.pace.hold(&self.cancel);

@@ -19,6 +19,7 @@ use coppice::{
         },
     },
     engine::{StopReason, Timings},
+    kv::PageUse,
     spec::{
         Method, NodeOutcome, RoundOutcome, Source, StageTimes, Verdict as NodeVerdict,
         trace::{Header, SCHEMA, TraceRound},
@@ -28,8 +29,8 @@ use coppice_app::{
     app::{App, Paths, Start},
     problem::Problem,
     worker::{
-        Answer, ChatRequest, CheckKind, CheckRow, Checking, Happening, LoadRequest, Loaded,
-        Machine, MemoryNeed, ModelInfo, PullState,
+        Answer, CacheMap, ChatRequest, CheckKind, CheckRow, Checking, Happening, LoadRequest,
+        Loaded, Machine, MemoryNeed, ModelInfo, PullState,
     },
 };
 use egui_kittest::Harness;
@@ -307,6 +308,7 @@ impl Loaded for FakeModel {
             if cancel.load(Ordering::SeqCst) {
                 break;
             }
+            on(Happening::Cache(pages()));
             on(Happening::Round(Arc::new(round(n as u64, word))));
             on(Happening::Text(word.to_owned()));
             tokens += 2;
@@ -333,6 +335,14 @@ impl Loaded for FakeModel {
             context_used: 3 + tokens,
         })
     }
+}
+
+/// A cache with pages in every state.
+fn pages() -> CacheMap {
+    let page = |held, published| PageUse { held, published };
+    let mut pages = vec![page(1, false), page(1, false), page(2, true), page(0, true)];
+    pages.resize(8, PageUse::default());
+    CacheMap { page_slots: 32, pages }
 }
 
 /// A round with an accepted guess, a rejected one, and one below it.

@@ -8,7 +8,7 @@ use egui_kittest::kittest::NodeT as _;
 use crate::common::{AppHarness, Fake, Script, ready, say, sized};
 
 /// Roles and names of all nodes that have one, in order.
-fn outline(harness: &AppHarness) -> String {
+pub fn outline(harness: &AppHarness) -> String {
     let mut lines = String::new();
     for node in harness.root().children_recursive() {
         let node = node.accesskit_node();

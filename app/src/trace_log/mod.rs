@@ -3,16 +3,22 @@
 //! Rounds are shared (`Arc`), so that panels may keep one without copying. The order is that of
 //! time; an [`AnswerSpan`] says which rounds belong to which message.
 
+mod sums;
+
 use std::{
+    collections::BTreeMap,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use coppice::spec::{
-    SpecStats,
+    CALIBRATION_BINS, CalibrationBin, Source, SpecStats, calibrate,
     trace::{Header, Kind, Prompt, Summary, Trace, TraceRound},
 };
 use serde::Serialize;
+
+pub use sums::Sums;
 
 use crate::{history::MessageId, problem::Problem};
 
@@ -52,6 +58,12 @@ pub struct TraceLog {
     pub answers: Vec<AnswerSpan>,
     /// Figures of all rounds.
     pub stats: SpecStats,
+    /// Predicted against observed, for each source that gives probabilities.
+    pub calibration: BTreeMap<Source, [CalibrationBin; CALIBRATION_BINS]>,
+    /// Rounds and milliseconds of verification by rows of the tree, the root included.
+    pub verified: BTreeMap<usize, (u64, f64)>,
+    /// Figures up to and with each round, so that any stretch of them costs one subtraction.
+    sums: Vec<Sums>,
     /// What a reader of the file should know.
     pub notes: Vec<String>,
 }
@@ -67,7 +79,6 @@ impl TraceLog {
 
     /// The rounds of a trace.
     pub fn from_trace(trace: Trace, origin: Origin) -> Self {
-        let stats = trace.stats();
         let mut answers: Vec<AnswerSpan> = trace
             .prompts
             .iter()
@@ -80,14 +91,10 @@ impl TraceLog {
             }
         }
         answers.retain(|span| span.first != usize::MAX);
-        Self {
-            origin,
-            header: Some(trace.header),
-            rounds: trace.rounds.into_iter().map(Arc::new).collect(),
-            answers,
-            stats,
-            notes: trace.notes,
-        }
+        let header = Some(trace.header);
+        let mut log = Self { origin, header, answers, notes: trace.notes, ..Self::default() };
+        trace.rounds.into_iter().for_each(|round| log.add(Arc::new(round)));
+        log
     }
 
     /// An answer begins.
@@ -108,12 +115,41 @@ impl TraceLog {
         if round.answer != answer {
             Arc::make_mut(&mut round).answer = answer;
         }
-        self.stats.add(&round.outcome);
+        self.add(round);
+    }
+
+    fn add(&mut self, round: Arc<TraceRound>) {
+        let outcome = &round.outcome;
+        self.stats.add(outcome);
+        for node in &outcome.nodes[1..] {
+            if node.draft_p.is_some() {
+                calibrate(self.calibration.entry(node.source).or_default(), node);
+            }
+        }
+        let verified = self.verified.entry(outcome.nodes.len()).or_default();
+        verified.0 += 1;
+        verified.1 += outcome.times.verify_ms;
+        let before = self.sums.last().copied().unwrap_or_default();
+        self.sums.push(before.with(outcome));
         self.rounds.push(round);
     }
 
+    /// Figures of a stretch of rounds, at no cost of its length. Ends beyond the last round are cut.
+    pub fn between(&self, rounds: Range<usize>) -> Sums {
+        let up_to = |end: usize| end.min(self.sums.len()).checked_sub(1).map(|n| self.sums[n]);
+        let before = up_to(rounds.start.min(rounds.end)).unwrap_or_default();
+        up_to(rounds.end).unwrap_or_default().without(&before)
+    }
+
+    /// The round that runs so many milliseconds of rounds after the first began; none behind the
+    /// last.
+    pub fn round_at(&self, ms: f64) -> Option<usize> {
+        let at = self.sums.partition_point(|sums| sums.times.total_ms() <= ms);
+        (at < self.sums.len()).then_some(at)
+    }
+
     /// Indices of the rounds of a message of this session.
-    pub fn rounds_of(&self, message: MessageId) -> Option<std::ops::Range<usize>> {
+    pub fn rounds_of(&self, message: MessageId) -> Option<Range<usize>> {
         let at = self.answers.iter().rposition(|span| span.message == Some(message))?;
         let end = self.answers.get(at + 1).map_or(self.rounds.len(), |next| next.first);
         Some(self.answers[at].first..end)
@@ -193,5 +229,38 @@ mod tests {
         assert_eq!((log.answer_of(2), log.answer_of(3)), (Some(0), Some(1)));
         assert_eq!((log.rounds[2].answer, log.rounds[3].answer), (0, 1));
         assert_eq!(log.stats.rounds, 5);
+    }
+
+    #[test]
+    fn stretches_add_up_to_what_their_rounds_say() {
+        let log = crate::demo::trace();
+        let stretch = 3..11;
+        let mut stats = SpecStats::default();
+        log.rounds[stretch.clone()].iter().for_each(|round| stats.add(&round.outcome));
+        let sums = log.between(stretch);
+        assert_eq!((sums.rounds, sums.tokens), (stats.rounds, stats.tokens));
+        assert_eq!((sums.drafted, sums.accepted), (stats.drafted, stats.accepted));
+        assert_eq!(sums.path_rate(), stats.path_rate());
+        assert!((sums.times.total_ms() - stats.times.total_ms()).abs() < 1e-6);
+        let all = log.between(0..usize::MAX);
+        assert_eq!((all.rounds, all.tokens), (log.stats.rounds, log.stats.tokens));
+        assert_eq!(log.between(5..5), Sums::default());
+        assert_eq!(log.round_at(0.0), Some(0));
+        let third = log.between(0..3).times.total_ms();
+        assert_eq!((log.round_at(third - 1e-6), log.round_at(third + 1e-6)), (Some(2), Some(3)));
+        assert_eq!(log.round_at(f64::MAX), None);
+    }
+
+    #[test]
+    fn calibration_by_source_adds_up_to_that_of_all() {
+        let log = crate::demo::trace();
+        assert!(log.calibration.len() > 1, "the demonstration has heads");
+        for bin in 0..CALIBRATION_BINS {
+            let each = log.calibration.values().map(|bins| bins[bin]);
+            let counted: (u64, u64) =
+                each.fold((0, 0), |(n, of), bin| (n + bin.passed, of + bin.count));
+            let all = log.stats.calibration[bin];
+            assert_eq!(counted, (all.passed, all.count), "bin {bin}");
+        }
     }
 }

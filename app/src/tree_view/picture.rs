@@ -1,0 +1,115 @@
+//! A round as geometry: where nodes, edges and texts go at full size. The screen and exported files
+//! draw the same picture.
+
+use coppice::spec::trace::TraceRound;
+use egui::{Pos2, Vec2, pos2};
+
+use super::{
+    layout::places,
+    look::{Look, RADIUS, describe},
+};
+
+/// Distance of columns; a token's text stands between them.
+const COLUMN: f32 = 112.0;
+/// Distance of rows.
+const ROW: f32 = 24.0;
+/// Longest text beside a node, in characters.
+const TEXT: usize = 11;
+
+/// A node.
+pub(super) struct Spot {
+    /// Index in the round; none for the bonus.
+    pub(super) node: Option<usize>,
+    pub(super) at: Pos2,
+    pub(super) look: Look,
+    /// Text beside it, cut to what there is room for.
+    pub(super) text: String,
+    /// Whole text and figures, for screen readers.
+    pub(super) name: String,
+}
+
+/// A line from a node to its child.
+pub(super) struct Edge {
+    pub(super) ends: [Pos2; 2],
+    pub(super) kind: EdgeKind,
+    pub(super) width: f32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EdgeKind {
+    Kept,
+    Other,
+    Bonus,
+}
+
+/// A round.
+pub(super) struct Picture {
+    pub(super) spots: Vec<Spot>,
+    pub(super) edges: Vec<Edge>,
+    pub(super) size: Vec2,
+}
+
+impl Picture {
+    pub(super) fn of(round: &TraceRound) -> Self {
+        let nodes = &round.outcome.nodes;
+        let parents: Vec<Option<u32>> = nodes.iter().map(|node| node.parent).collect();
+        let (places, rows) = places(&parents);
+        let columns = places.iter().map(|place| place.column).max().unwrap_or(0) + 2;
+        let at = |column: usize, row: f32| {
+            pos2(RADIUS * 2.0 + column as f32 * COLUMN, (row + 0.8) * ROW)
+        };
+        let mut edges = Vec::with_capacity(nodes.len());
+        for (n, node) in nodes.iter().enumerate() {
+            let Some(parent) = node.parent.map(|parent| parent as usize) else { continue };
+            let kept = round.outcome.path.contains(&(n as u32));
+            edges.push(Edge {
+                ends: [&places[parent], &places[n]].map(|place| at(place.column, place.row)),
+                kind: if kept { EdgeKind::Kept } else { EdgeKind::Other },
+                width: 1.0 + 4.0 * node.draft_p.unwrap_or(0.0).clamp(0.0, 1.0),
+            });
+        }
+        let mut spots = Vec::with_capacity(nodes.len() + 1);
+        let last = round.outcome.path.last().map_or(0, |&last| last as usize);
+        if let Some(place) = places.get(last) {
+            // Behind a leaf there is room; behind other nodes it gets a row of its own.
+            let leaf = !parents.contains(&Some(last as u32));
+            let row = if leaf { place.row } else { rows as f32 - 0.2 };
+            let to = at(place.column + 1, row);
+            let ends = [at(place.column, place.row), to];
+            edges.push(Edge { ends, kind: EdgeKind::Bonus, width: 1.5 });
+            spots.push(Spot {
+                node: None,
+                at: to,
+                look: Look::Bonus,
+                text: short(&round.bonus_text),
+                name: format!("Bonus {:?}, chosen by the model", round.bonus_text),
+            });
+        }
+        for (n, (node, place)) in nodes.iter().zip(&places).enumerate() {
+            spots.push(Spot {
+                node: Some(n),
+                at: at(place.column, place.row),
+                look: Look::of(node.verdict),
+                text: short(&round.texts[n]),
+                name: describe(node, &round.texts[n]),
+            });
+        }
+        let size = egui::vec2(columns as f32 * COLUMN, (rows as f32 + 1.0) * ROW);
+        Self { spots, edges, size }
+    }
+}
+
+/// What fits beside a node.
+fn short(text: &str) -> String {
+    let mut shown: String = text.chars().take(TEXT).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.replace('\n', "¶")
+}
+
+/// Control points of an edge: it leaves and arrives level.
+pub(super) fn bends([from, to]: [Pos2; 2]) -> [Pos2; 4] {
+    let middle = egui::vec2((to.x - from.x) * 0.5, 0.0);
+    [from, from + middle, to - middle, to]
+}
