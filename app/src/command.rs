@@ -281,7 +281,6 @@ impl Command {
             Self::NewChat
             | Self::DefaultModel
             | Self::SearchChats
-            | Self::DefaultModel
             | Self::OpenModel
             | Self::ImportChats
             | Self::ExportMarkdown
