@@ -192,6 +192,8 @@ impl App {
         let theme = settings.theme.preference();
         if ctx.options(|options| options.theme_preference) != theme {
             ctx.set_theme(theme);
+            // The frame that began in the old colours is not shown.
+            ctx.request_discard("another theme");
         }
         if ctx.zoom_factor() != settings.scale {
             ctx.set_zoom_factor(settings.scale);

@@ -56,14 +56,15 @@ fn context_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let color = if share > 0.9 { palette.danger } else { palette.accent };
     let text = format!("Context {} of {}", used + typed, info.context);
     let hint = format!("{used} tokens in the conversation, {typed} in what you are writing");
-    bar_ui(ui, share, color).on_hover_text(&hint);
+    bar_ui(ui, share, color, &hint).on_hover_text(&hint);
     ui.label(RichText::new(text).size(tokens::SMALL).color(palette.weak)).on_hover_text(hint);
 }
 
 /// A thin bar; empty at zero, where egui's own shows a dot.
-fn bar_ui(ui: &mut Ui, share: f32, color: egui::Color32) -> egui::Response {
+fn bar_ui(ui: &mut Ui, share: f32, color: egui::Color32, name: &str) -> egui::Response {
     let (rect, response) = ui.allocate_exact_size(egui::vec2(70.0, 6.0), egui::Sense::hover());
     let palette = tokens::palette(ui);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ProgressIndicator, true, name));
     ui.painter().rect_filled(rect, 3.0, palette.outline);
     let filled = rect.with_max_x(rect.left() + rect.width() * share.clamp(0.0, 1.0));
     ui.painter().with_clip_rect(filled).rect_filled(rect, 3.0, color);

@@ -38,6 +38,8 @@ impl Scene {
         let paths = Paths::in_folder(folder.path());
         let mut app = App::new(&ctx, machine, &paths, start).expect("there are threads");
         app.state.settings.theme = theme;
+        // Pictures show how things end up, not how they fade in.
+        ctx.all_styles_mut(|style| style.animation_time = 0.0);
         Self { app, ctx, folder }
     }
 

@@ -96,7 +96,7 @@ class Display:
     def settle(self, limit_s: float = 20):
         """Waits until the picture no longer changes."""
         end, before, same = time.monotonic() + limit_s, None, 0
-        while same < 3 and time.monotonic() < end:
+        while same < 5 and time.monotonic() < end:
             now = zlib.crc32(b"".join(self._pixels()))
             same, before = (same + 1 if now == before else 0), now
             time.sleep(0.2)

@@ -54,7 +54,11 @@ pub(super) fn message_ui(
         if let Some(figures) =
             message.figures.as_ref().filter(|_| cx.state.written_here() != Some(id))
         {
-            ui.horizontal_wrapped(|ui| figures_ui(ui, cx, id, figures));
+            // Below the text, not below the buttons.
+            let frame = Frame::new().inner_margin(Margin { left: 12, ..Margin::ZERO });
+            frame.show(ui, |ui| {
+                ui.horizontal_wrapped(|ui| figures_ui(ui, cx, id, figures));
+            });
         }
     });
 }

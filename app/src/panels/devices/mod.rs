@@ -34,6 +34,8 @@ pub fn devices_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
         }
     });
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        // What was asked for last comes first.
+        table::check_ui(ui, cx);
         match cx.state.devices.list.take() {
             None => {
                 ui.horizontal(|ui| {
@@ -52,7 +54,6 @@ pub fn devices_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
                 cx.state.devices.list = Some(Ok(list));
             }
         }
-        table::check_ui(ui, cx);
     });
 }
 

@@ -14,8 +14,8 @@ use crate::{
 
 /// Height of a row.
 const ROW: f32 = 22.0;
-/// Height of the table, so that the devices above stay in reach.
-const TALLEST: f32 = 420.0;
+/// Height of the table, so that the devices below stay in reach.
+const TALLEST: f32 = 300.0;
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,7 +183,6 @@ pub(super) fn check_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     if devices.rows.is_empty() && devices.running.is_none() {
         return;
     }
-    ui.separator();
     ui.strong(match devices.kind {
         CheckKind::Results => format!("Op table on {}", devices.device),
         CheckKind::Speed => format!("Speed of {}", devices.device),
@@ -210,6 +209,7 @@ pub(super) fn check_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
         ui.checkbox(&mut devices.only_faults, "Only what did not pass");
     });
     rows_ui(ui, devices);
+    ui.separator();
 }
 
 /// Widths of the columns; the one without a width gets what the others leave.
