@@ -112,13 +112,19 @@ class Walk:
         finally:
             history.close()
 
-    def answered(self, answers: int, limit_s: float = 300):
-        """Waits until so many answers are complete."""
+    def answered(self, answers: int, patience_s: float = 20):
+        """Waits until so many answers are there; one that takes too long is stopped, as a person would."""
 
         def done() -> bool:
-            return sum(role == "assistant" and state == "complete" for _, role, _, state in self.messages()) >= answers
+            ends = ("complete", "stopped")
+            return sum(role == "assistant" and state in ends for _, role, _, state in self.messages()) >= answers
 
-        wait(done, f"{answers} answers are complete", limit_s)
+        end = time.monotonic() + patience_s
+        while not done() and time.monotonic() < end:
+            time.sleep(0.2)
+        if not done():
+            self.display.keys("Escape")
+        wait(done, f"{answers} answers are there", 120)
         self.display.settle()
 
     def idle_seconds(self, seconds: float) -> float:
@@ -161,11 +167,11 @@ def evening(walk: Walk):
     walk.show("03-first-turn")
 
     display.keys("ctrl+2")
-    walk.say("Write a long story about a hazel coppice, with a title and a list of its birds.")
     before = len(walk.messages())
-    wait(lambda: walk.messages()[-1][2] != "" or len(walk.messages()) > before, "words come", 120)
+    walk.say("Write a long story about a hazel coppice, with a title and a list of its birds.")
+    wait(lambda: len(walk.messages()) == before + 2 and walk.messages()[-1][2] != "", "words come", 120)
     walk.show("04-explorer-live", live=True)
-    walk.answered(2)
+    walk.answered(2, 0)
     walk.show("05-explorer")
 
     display.keys("ctrl+1")
