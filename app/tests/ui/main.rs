@@ -11,4 +11,3 @@ mod kill;
 mod large;
 mod outline;
 mod paths;
-mod pictures;
