@@ -131,7 +131,7 @@ pub fn tree_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let Some(shown) = cx.state.explorer.round(rounds) else { return };
     let Some(round) = cx.state.trace().rounds.get(shown).cloned() else { return };
     let outcome = &round.outcome;
-    ui.horizontal_wrapped(|ui| {
+    ui.horizontal(|ui| {
         ui.label(format!(
             "{} of {} candidates accepted, {} tokens in {:.1} ms by {}",
             outcome.accepted(),
@@ -140,7 +140,8 @@ pub fn tree_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
             outcome.times.total_ms(),
             outcome.method.name()
         ));
-        ui.weak(format!("adds {:?}", round.added_text()));
+        let adds = RichText::new(format!("adds {:?}", round.added_text())).weak();
+        ui.add(egui::Label::new(adds).truncate());
     });
     let zoom = tools_ui(ui, cx, shown, &round);
     pins_ui(ui, cx);

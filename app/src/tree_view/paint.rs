@@ -13,20 +13,31 @@ use super::{
 };
 use crate::tokens::{self, Palette};
 
+/// Narrowest panel with a legend of its own.
+const WIDE: f32 = 560.0;
 /// Smallest text that is drawn.
 const SMALLEST: f32 = 5.0;
 
-/// What the shapes mean.
+/// What the shapes mean; where there is little room, for the pointer over a word.
 pub(super) fn legend_ui(ui: &mut Ui) {
+    if ui.max_rect().width() < WIDE {
+        ui.weak("Legend").on_hover_ui(|ui| {
+            for (look, name) in Look::ALL {
+                ui.horizontal(|ui| entry_ui(ui, look, name));
+            }
+        });
+    } else {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        Look::ALL.into_iter().for_each(|(look, name)| entry_ui(ui, look, name));
+    }
+}
+
+fn entry_ui(ui: &mut Ui, look: Look, name: &str) {
     let palette = tokens::palette(ui);
-    ui.horizontal_wrapped(|ui| {
-        for (look, name) in Look::ALL {
-            let size = Vec2::splat(2.0 * RADIUS + 4.0);
-            let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
-            look.paint(ui.painter(), rect.center(), 1.0, &palette);
-            ui.label(egui::RichText::new(name).size(tokens::SMALL).color(palette.weak));
-        }
-    });
+    let size = Vec2::splat(2.0 * RADIUS + 4.0);
+    let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
+    look.paint(ui.painter(), rect.center(), 1.0, &palette);
+    ui.label(egui::RichText::new(name).size(tokens::SMALL).color(palette.weak));
 }
 
 /// Draws a picture in a panel; gives the node that was clicked. Nodes of `marked` are ringed.

@@ -1,6 +1,6 @@
 //! Rounds in a row: steps, playback, and the strip of tokens a round.
 
-use egui::{Button, ComboBox, Key, Modifiers, Painter, Rect, Ui, WidgetInfo};
+use egui::{Button, ComboBox, Key, Label, Modifiers, Painter, Rect, Ui, WidgetInfo};
 
 use super::{
     Explorer,
@@ -78,7 +78,7 @@ fn steps_ui(ui: &mut Ui, cx: &mut Cx<'_>, shown: usize) {
         }
     }
     speed_ui(ui, cx);
-    ui.label(format!("Round {} of {rounds}", shown + 1));
+    ui.add(Label::new(format!("Round {} of {rounds}", shown + 1)).extend());
     if cx.state.opened.is_none() {
         let stepping = Button::selectable(cx.state.stepping, Command::ToggleStepping.text());
         let stepping = ui.add(stepping).on_hover_text(Command::ToggleStepping.tooltip());
