@@ -13,9 +13,11 @@ const WIDTH: f32 = 480.0;
 /// Height of its list in a window that has room for it.
 const TALLEST: f32 = 380.0;
 
-/// A palette that was just opened.
-pub fn opened() -> PaletteState {
-    PaletteState { open: true, ..PaletteState::default() }
+/// A palette that was just opened, with the keyboard.
+pub fn opened(ctx: &egui::Context) -> PaletteState {
+    let before = ctx.memory(|memory| memory.focused());
+    ctx.memory_mut(|memory| memory.request_focus(field_id()));
+    PaletteState { open: true, before, ..PaletteState::default() }
 }
 
 /// How well a text answers a query; `None` if it lacks a letter, else lower is better.
@@ -46,7 +48,7 @@ fn matches(query: &str) -> Vec<Command> {
 
 /// The field, which has the keyboard from the moment the palette opens: what is typed in the very
 /// frame of its shortcut is meant for it.
-pub fn field_id() -> Id {
+fn field_id() -> Id {
     Id::unique("command-palette-text")
 }
 
@@ -97,10 +99,18 @@ pub fn palette_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
         run = clicked.or(run);
     });
     if let Some(command) = run.filter(|command| cx.state.can(*command)) {
-        cx.state.palette.open = false;
+        close(ui, cx);
         cx.ask(Action::Run(command));
     } else if modal.should_close() {
-        cx.state.palette.open = false;
+        close(ui, cx);
+    }
+}
+
+/// Closes the palette and gives the keyboard back.
+fn close(ui: &Ui, cx: &mut Cx<'_>) {
+    cx.state.palette.open = false;
+    if let Some(before) = cx.state.palette.before.take() {
+        ui.memory_mut(|memory| memory.request_focus(before));
     }
 }
 

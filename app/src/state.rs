@@ -290,6 +290,8 @@ pub struct PaletteState {
     pub query: String,
     /// Chosen entry.
     pub chosen: usize,
+    /// What had the keyboard before, and gets it back.
+    pub before: Option<egui::Id>,
 }
 
 /// What the window shows.

@@ -213,10 +213,7 @@ impl App {
                 self.list_devices();
             }
             Command::ResetLayout => settings.layouts.reset(settings.view),
-            Command::Palette => {
-                self.state.palette = crate::palette::opened();
-                ctx.memory_mut(|memory| memory.request_focus(crate::palette::field_id()));
-            }
+            Command::Palette => self.state.palette = crate::palette::opened(ctx),
             Command::Settings => self.state.settings_open ^= true,
             Command::Shortcuts => self.state.shortcuts_open ^= true,
             Command::ThemeSystem => settings.theme = Theme::System,

@@ -90,7 +90,8 @@ class Walk:
                     wait(lambda: self.settings().get("theme") == theme, f"the {theme} theme is on", 60)
                     self.theme = theme
                 self.display.park()
-                time.sleep(0.4) if live else self.display.settle()
+                # What moves never settles, but the palette is gone by then.
+                time.sleep(1.2) if live else self.display.settle()
                 self.display.save(self.pictures / f"{name}-{width}x{height}-{theme}.png")
         self.display.resize(self.window, *SIZES[0])
         print(f"pictures of {name}")
