@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<()> {
     let ctx = headless::context();
     let paths = Paths::in_folder(folder.path());
     let start = Start { idle: true, view: Some(View::Explore), ..Start::default() };
-    let mut app = App::new(&ctx, Arc::new(LocalMachine), &paths, &start)?;
+    let mut app = App::new(&ctx, Arc::new(LocalMachine::default()), &paths, &start)?;
     let mut second = 0.0;
     let mut next = |app: &mut App| {
         second += 1.0 / 60.0;
