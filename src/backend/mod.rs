@@ -7,6 +7,7 @@
 
 mod adapter;
 mod buffer;
+mod clocked;
 mod error;
 
 pub mod cpu;
@@ -17,6 +18,7 @@ pub mod wgpu;
 
 pub use adapter::{AdapterDetails, AdapterKind, AdapterReport, Peaks, Tier};
 pub use buffer::{Buffer, BufferDesc, DeviceId, Memory, Usage, View};
+pub use clocked::{Clocked, Spent};
 pub use error::BackendError;
 
 use std::{any::Any, sync::Arc, time::Duration};

@@ -7,12 +7,11 @@ use std::{
 
 use super::{
     Engine, LoadOptions,
-    clocked::{Clocked, Spent},
     load::{self, threads_of},
     open_device,
 };
 use crate::{
-    backend::{AdapterKind, AdapterReport, Backend, MemoryUse, Peaks, Stats},
+    backend::{AdapterKind, AdapterReport, Backend, Clocked, MemoryUse, Peaks, Spent, Stats},
     error::{Error, Result},
     kv::Sequence,
     model::{MAX_TREE_ROWS, Model, ModelOptions, Published, RowStat, Want, config::ModelConfig},

@@ -6,7 +6,6 @@
 
 mod batch;
 mod bench;
-mod clocked;
 mod curve;
 mod device;
 mod drafting;

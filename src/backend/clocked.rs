@@ -8,18 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    backend::{
-        AdapterReport, Backend, BackendResult, Buffer, BufferDesc, Download, MemoryUse, Peaks,
-        Prepared, SharedBackend, Stats, Support, Ticket, View, Wait,
-    },
-    ops::Op,
-    record::Recording,
+use super::{
+    AdapterReport, Backend, BackendResult, Buffer, BufferDesc, Download, MemoryUse, Peaks,
+    Prepared, SharedBackend, Stats, Support, Ticket, View, Wait,
 };
+use crate::{ops::Op, record::Recording};
 
 /// Time spent in calls to a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spent {
+pub struct Spent {
     /// Handing work over.
     pub submitting: Duration,
     /// Waiting for its end.
@@ -27,13 +24,14 @@ pub(super) struct Spent {
 }
 
 /// The wrapped device; everything else is passed on.
-pub(super) struct Clocked {
+pub struct Clocked {
     inner: SharedBackend,
     submit_ns: AtomicU64,
     wait_ns: AtomicU64,
 }
 
 impl Clocked {
+    /// Wraps a device.
     pub fn new(inner: SharedBackend) -> Arc<Self> {
         Arc::new(Self { inner, submit_ns: AtomicU64::new(0), wait_ns: AtomicU64::new(0) })
     }
