@@ -42,7 +42,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(DType::U32, 1, 1, 0, word(0)),
         case(DType::F32, 5, 7, 3, word(f32::NEG_INFINITY.to_bits())),
         case(DType::U32, 3, 257, 0, word(u32::MAX - 1)),
-        case(DType::U32, 64, 33, 0, random(u32::MAX, 0)).sweep(),
+        // a row's words depend on where it is, so it is not compared with the same row alone
+        case(DType::U32, 64, 33, 0, random(u32::MAX, 0)),
         // halves of both signs with the exponent of 2^-5
         case(DType::U32, 3, 257, 2, random(0x83ff_83ff, 0x2800_2800)),
         case(DType::U32, 5, 3, 0, random(0x0f0f_0f0f, 0)),
@@ -54,7 +55,8 @@ pub(super) fn draw(d: &mut Draw) -> Case {
     let (m, c, gap) = (d.size(70), d.size(600), d.gap());
     let bits = d.pick(&[0, 1.5f32.to_bits(), f32::INFINITY.to_bits(), u32::MAX - 1]);
     let pattern = d.pick(&[word(bits), random(0x0003_ffff, 1.0f32.to_bits())]);
-    d.sweep(case(dtype, m, c, gap, pattern))
+    let case = case(dtype, m, c, gap, pattern);
+    if pattern.random.is_some() { case } else { d.sweep(case) }
 }
 
 /// Those that are timed.
