@@ -25,7 +25,7 @@ fn statuses(report: &Value) -> Vec<String> {
 #[test]
 fn selected_cases_pass_and_others_are_errors() {
     let sandbox = Sandbox::new();
-    let test_add = test(&sandbox, &["--op", "add,fill", "--json"]);
+    let test_add = test(&sandbox, &["--op", "add,copy", "--json"]);
     assert_eq!(test_add.code, Some(0), "{}{}", test_add.stdout, test_add.stderr);
     let report = json(&test_add.stdout);
     assert_eq!(report["schema_version"], 1);
