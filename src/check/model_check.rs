@@ -111,10 +111,11 @@ pub fn run(target: &Target, method: Method) -> Result<ModelDone> {
             curves: None,
         };
         if method == Method::Draft {
-            // The model itself: its drafts are right, and without costs to weigh it always drafts.
+            // The model itself: its drafts are right, and it always drafts, unsure as a random model is.
             let device = engine.model().backend().clone();
             let model = synthetic.load(device, KvFormat::F16, 256 + MAX_TREE_ROWS)?;
-            let draft = DraftModel::new(model, engine.vocab(), DraftModelOptions::default());
+            let options = DraftModelOptions { min_p: 0.0, ..Default::default() };
+            let draft = DraftModel::new(model, engine.vocab(), options);
             engine.set_proposer(Box::new(draft));
         } else {
             engine.draft_by(method, &sources, &options(target.device))?;

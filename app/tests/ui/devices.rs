@@ -73,8 +73,8 @@ fn speed_is_measured_and_a_check_can_be_stopped() {
     harness.step();
     until(&mut harness, "two cases are done", |app| app.state.devices.rows.len() == 2);
     harness.get_by_label("100.0 µs");
-    harness.get_by_label("10 %");
-    harness.get_by_label("20 %");
+    harness.get_by_label("10 % of copy");
+    harness.get_by_label("20 % of copy");
     harness.get_by_label("Stop check").click();
     harness.step();
     until(&mut harness, "it is stopped", |app| app.state.devices.running.is_none());

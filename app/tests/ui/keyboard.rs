@@ -170,23 +170,3 @@ fn what_is_typed_behind_a_shortcut_belongs_to_what_it_opens() {
     assert_eq!((state.composer.text.as_str(), state.palette.open), ("", false));
     assert_eq!(state.settings.theme, Theme::Dark);
 }
-
-#[test]
-fn the_palette_gives_the_keyboard_back() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let fake = Arc::new(Fake::default());
-    let mut harness = ready(folder.path(), &fake);
-    say(&mut harness, "first");
-    press(&mut harness, Modifiers::ALT, Key::ArrowUp);
-    harness.step();
-    press(&mut harness, CTRL_SHIFT, Key::P);
-    write(&mut harness, "dark theme");
-    press(&mut harness, Modifiers::NONE, Key::Enter);
-    // What is typed still belongs to the message that is edited.
-    press(&mut harness, CTRL, Key::A);
-    write(&mut harness, "second");
-    press(&mut harness, CTRL, Key::Enter);
-    settle(&mut harness);
-    assert_eq!(texts(&harness)[0], "second");
-    assert_eq!(app(&harness).state.composer.text, "");
-}

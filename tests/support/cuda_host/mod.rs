@@ -34,6 +34,9 @@ type Entry = unsafe extern "C" fn(*const u8, *const u32, u32);
 /// A unit, compiled by the first trial that needs it.
 type Compiled = Arc<OnceLock<Result<Library, String>>>;
 
+/// Held by the launch that runs.
+static LAUNCH: Mutex<()> = Mutex::new(());
+
 /// Compiled units, shared by all trials of the process.
 static LIBRARIES: Mutex<BTreeMap<Unit, Compiled>> = Mutex::new(BTreeMap::new());
 
@@ -135,6 +138,8 @@ fn run(launch: &Launch, scratch: u64) -> BackendResult<()> {
     // SAFETY: the text that `compile` wrote defines this function with this type.
     let entry: Symbol<'_, Entry> =
         unsafe { library.get(b"coppice_launch\0") }.expect("the trampoline is defined");
+    // Shared memory is one static of the library, whoever launches it.
+    let _one = LAUNCH.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: nobody else touches the device's memory; the parameters hold addresses of views that the
     // launch or its recording keeps alive, and are as long as `Params`.
     unsafe { entry(params.as_ptr(), launch.grid.as_ptr(), launch.threads) };
