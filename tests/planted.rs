@@ -88,8 +88,8 @@ fn a_write_beyond_the_rows() {
 
 #[test]
 fn a_write_into_a_gap_between_rows() {
-    let from = "(i / p.c) * p.dst_stride + i % p.c] = p.bits;";
-    let to = "(i / p.c) * p.dst_stride + i % p.c + select(0u, 1u, i % p.c == p.c - 1u)] = p.bits;";
+    let from = "(i / p.c) * p.dst_stride + i % p.c] = value;";
+    let to = "(i / p.c) * p.dst_stride + i % p.c + select(0u, 1u, i % p.c == p.c - 1u)] = value;";
     let case = "fill(f32, m=5, c=7, gap=3, bits=0xff800000)";
     found("fill", from, to, false, case, &[Check::Guard, Check::Unwritten]);
 }
