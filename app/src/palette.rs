@@ -55,6 +55,7 @@ fn field_id() -> Id {
 /// Draws the palette if it is open.
 pub fn palette_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     if !cx.state.palette.open {
+        give_back(ui, cx);
         return;
     }
     let (up, down, enter) = ui.input_mut(|input| {
@@ -106,12 +107,21 @@ pub fn palette_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     }
 }
 
-/// Closes the palette and gives the keyboard back.
+/// Closes the palette. Until a pass ends without it, egui takes the keyboard from whatever lies below,
+/// so this frame is drawn once more, and what is typed next finds all as it was.
 fn close(ui: &Ui, cx: &mut Cx<'_>) {
     cx.state.palette.open = false;
-    if let Some(before) = cx.state.palette.before.take() {
-        ui.memory_mut(|memory| memory.request_focus(before));
-    }
+    ui.ctx().request_discard("the palette closed");
+}
+
+/// Gives the keyboard back after the palette closed, unless what it ran took it.
+fn give_back(ui: &Ui, cx: &mut Cx<'_>) {
+    let Some(before) = cx.state.palette.before.take() else { return };
+    ui.memory_mut(|memory| {
+        if memory.focused().is_none_or(|focused| focused == field_id()) {
+            memory.request_focus(before);
+        }
+    });
 }
 
 /// Draws the commands that answer; gives the one that is clicked.

@@ -4,6 +4,7 @@
 //! for within the window.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -13,8 +14,9 @@ use egui::Context;
 
 use crate::{export::Export, history::ExportFormat};
 
-/// Nobody closes a dialog in less: the system has none.
-const NO_DIALOG: Duration = Duration::from_millis(250);
+/// A dialog that is gone after less was none: there is a bus, and nobody on it who shows dialogs. Who
+/// does close one as quickly is asked within the window and closes that.
+const NO_DIALOG: Duration = Duration::from_secs(1);
 
 /// What a file is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl Dialogs {
     /// question within the window even where the system has dialogs.
     pub(super) fn ask(&self, purpose: Purpose, name: &str, native: bool) {
         let asked = AskedPath::new(purpose, name);
-        if !native {
+        if !native || !may_have_dialogs(|name| std::env::var_os(name)) {
             return self.post(Picked::NoDialog(asked));
         }
         let name = name.to_owned();
@@ -190,6 +192,19 @@ fn show(purpose: Purpose, name: &str) -> Option<PathBuf> {
     }
 }
 
+/// Whether the system may have dialogs, by its environment. On Linux and the BSDs a portal is reached
+/// over the session's bus, and `zenity` is a program; other systems always have them.
+fn may_have_dialogs(env: impl Fn(&str) -> Option<OsString>) -> bool {
+    if cfg!(not(unix)) || cfg!(target_os = "macos") {
+        return true;
+    }
+    let bus = env("DBUS_SESSION_BUS_ADDRESS").is_some_and(|address| !address.is_empty())
+        || env("XDG_RUNTIME_DIR").is_none_or(|folder| Path::new(&folder).join("bus").exists());
+    let in_path =
+        |paths: OsString| std::env::split_paths(&paths).any(|path| path.join("zenity").is_file());
+    bus || env("PATH").is_some_and(in_path)
+}
+
 /// A file name made from a title.
 pub(super) fn file_name(title: &str, extension: &str) -> String {
     const LONGEST: usize = 60;
@@ -202,6 +217,26 @@ pub(super) fn file_name(title: &str, extension: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(all(unix, not(target_os = "macos")))]
+    fn dialogs_need_a_bus_or_zenity() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let here = folder.path().as_os_str().to_owned();
+        let env = |names: &'static [&'static str]| {
+            let here = here.clone();
+            move |name: &str| names.contains(&name).then(|| here.clone())
+        };
+        let bare = &["XDG_RUNTIME_DIR", "PATH"];
+        assert!(!may_have_dialogs(env(bare)));
+        assert!(may_have_dialogs(env(&["PATH"])), "the bus may be at its usual place");
+        assert!(may_have_dialogs(env(&["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"])));
+        std::fs::write(folder.path().join("zenity"), "").expect("writable");
+        assert!(may_have_dialogs(env(bare)));
+        std::fs::remove_file(folder.path().join("zenity")).expect("it was there");
+        std::fs::write(folder.path().join("bus"), "").expect("writable");
+        assert!(may_have_dialogs(env(bare)));
+    }
 
     #[test]
     fn names_stay_in_their_folder() {

@@ -132,7 +132,7 @@ fn code_ui(ui: &mut Ui, language: &str, text: &str, palette: &Palette) {
                 let name = if language.is_empty() { "text" } else { language };
                 ui.label(RichText::new(name).size(tokens::SMALL).color(palette.weak));
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let copy = ui.small_button("Copy");
+                    let copy = ui.small_button(RichText::new("Copy").size(tokens::SMALL));
                     copy.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, "Copy code"));
                     if copy.on_hover_text("Copy this code").clicked() {
                         ui.copy_text(text.to_owned());

@@ -82,6 +82,28 @@ mod tests {
     }
 
     #[test]
+    fn adding_a_node_keeps_columns_and_order_and_makes_at_most_one_row_of_room() {
+        for parents in trees() {
+            for nodes in 1..parents.len() {
+                let before = places(&parents[..nodes]).0;
+                let after = places(&parents[..=nodes]).0;
+                for (n, (old, new)) in before.iter().zip(&after).enumerate() {
+                    assert_eq!(old.column, new.column);
+                    let down = new.row - old.row;
+                    // Inner nodes follow the middle of their children.
+                    let leaf = !parents[..nodes].contains(&Some(n as u32));
+                    let most = if leaf { 1.0 } else { f32::INFINITY };
+                    assert!((0.0..=most).contains(&down), "node {n} of {nodes} moves by {down}");
+                    for (above, moved) in before[..n].iter().zip(&after[..n]) {
+                        let other = above.column != old.column;
+                        assert!(other || (above.row < old.row) == (moved.row < new.row));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_leaf_that_is_added_last_moves_no_leaf_above_it() {
         let parents = [None, Some(0), Some(1), Some(0)];
         let before = places(&parents).0;

@@ -5,7 +5,7 @@ use coppice::spec::trace::TraceRound;
 use egui::{Pos2, Vec2, pos2};
 
 use super::{
-    layout::places,
+    layout::{Place, places},
     look::{Look, RADIUS, describe},
 };
 
@@ -53,8 +53,10 @@ impl Picture {
     pub(super) fn of(round: &TraceRound) -> Self {
         let nodes = &round.outcome.nodes;
         let parents: Vec<Option<u32>> = nodes.iter().map(|node| node.parent).collect();
-        let (places, rows) = places(&parents);
-        let columns = places.iter().map(|place| place.column).max().unwrap_or(0) + 2;
+        let last = round.outcome.path.last().map_or(0, |&last| last as usize);
+        let (places, bonus, rows) = with_bonus(&parents, last);
+        let all = places.iter().chain(&bonus);
+        let columns = all.map(|place| place.column).max().unwrap_or(0) + 1;
         let at = |column: usize, row: f32| {
             pos2(RADIUS * 2.0 + column as f32 * COLUMN, (row + 0.8) * ROW)
         };
@@ -69,13 +71,9 @@ impl Picture {
             });
         }
         let mut spots = Vec::with_capacity(nodes.len() + 1);
-        let last = round.outcome.path.last().map_or(0, |&last| last as usize);
-        if let Some(place) = places.get(last) {
-            // Behind a leaf there is room; behind other nodes it gets a row of its own.
-            let leaf = !parents.contains(&Some(last as u32));
-            let row = if leaf { place.row } else { rows as f32 - 0.2 };
-            let to = at(place.column + 1, row);
-            let ends = [at(place.column, place.row), to];
+        if let Some(bonus) = bonus {
+            let to = at(bonus.column, bonus.row);
+            let ends = [at(places[last].column, places[last].row), to];
             edges.push(Edge { ends, kind: EdgeKind::Bonus, width: 1.5 });
             spots.push(Spot {
                 node: None,
@@ -99,6 +97,21 @@ impl Picture {
     }
 }
 
+/// Places of nodes, and of a bonus behind the node `last`: a leaf in the middle of that node's
+/// children, so that it stands near it however many there are. Gives the number of rows as well.
+fn with_bonus(parents: &[Option<u32>], last: usize) -> (Vec<Place>, Option<Place>, usize) {
+    let (alone, rows) = places(parents);
+    let Some(middle) = alone.get(last).map(|place| place.row) else { return (alone, None, rows) };
+    let above = |&child: &usize| parents[child] == Some(last as u32) && alone[child].row <= middle;
+    let slot = (last + 1..parents.len()).rfind(above).unwrap_or(last) + 1;
+    let moved = |parent: u32| if parent as usize >= slot { parent + 1 } else { parent };
+    let mut parents: Vec<_> = parents.iter().map(|parent| parent.map(moved)).collect();
+    parents.insert(slot, Some(last as u32));
+    let (mut placed, rows) = places(&parents);
+    let bonus = placed.remove(slot);
+    (placed, Some(bonus), rows)
+}
+
 /// What fits beside a node.
 fn short(text: &str) -> String {
     let mut shown: String = text.chars().take(TEXT).collect();
@@ -112,4 +125,41 @@ fn short(text: &str) -> String {
 pub(super) fn bends([from, to]: [Pos2; 2]) -> [Pos2; 4] {
     let middle = egui::vec2((to.x - from.x) * 0.5, 0.0);
     [from, from + middle, to - middle, to]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bonus_stands_near_its_node_and_nothing_overlaps() {
+        let mut behind_many = 0;
+        for round in &crate::demo::trace().rounds {
+            let picture = Picture::of(round);
+            let nodes = &round.outcome.nodes;
+            let last = *round.outcome.path.last().expect("the root is kept");
+            let spot = |node: Option<usize>| {
+                picture.spots.iter().find(|spot| spot.node == node).expect("it is drawn").at
+            };
+            let (bonus, parent) = (spot(None), spot(Some(last as usize)));
+            assert_eq!(bonus.x - parent.x, COLUMN);
+            let children: Vec<f32> = (0..nodes.len())
+                .filter(|&n| nodes[n].parent == Some(last))
+                .map(|n| spot(Some(n)).y)
+                .collect();
+            behind_many += usize::from(children.len() > 4);
+            let (low, high) = (parent.y.min(bonus.y), parent.y.max(bonus.y));
+            let between = children.iter().filter(|&&y| y > low && y < high).count();
+            assert!(between <= 1, "{between} of {} children between", children.len());
+            let corner = picture.size.to_pos2();
+            for (n, one) in picture.spots.iter().enumerate() {
+                assert!(one.at.x < corner.x && one.at.y < corner.y, "{} is outside", one.name);
+                for other in &picture.spots[n + 1..] {
+                    let apart = (one.at.y - other.at.y).abs() > 0.99 * ROW;
+                    assert!(one.at.x != other.at.x || apart, "{} on {}", one.name, other.name);
+                }
+            }
+        }
+        assert!(behind_many > 0, "the demonstration has such a round");
+    }
 }

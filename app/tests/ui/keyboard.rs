@@ -170,3 +170,45 @@ fn what_is_typed_behind_a_shortcut_belongs_to_what_it_opens() {
     assert_eq!((state.composer.text.as_str(), state.palette.open), ("", false));
     assert_eq!(state.settings.theme, Theme::Dark);
 }
+
+#[test]
+fn the_palette_gives_the_keyboard_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    say(&mut harness, "first");
+    press(&mut harness, Modifiers::ALT, Key::ArrowUp);
+    harness.step();
+    press(&mut harness, CTRL_SHIFT, Key::P);
+    write(&mut harness, "dark theme");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    // What is typed still belongs to the message that is edited.
+    press(&mut harness, CTRL, Key::A);
+    write(&mut harness, "second");
+    press(&mut harness, CTRL, Key::Enter);
+    settle(&mut harness);
+    assert_eq!(texts(&harness)[0], "second");
+    assert_eq!(app(&harness).state.composer.text, "");
+}
+
+#[test]
+fn an_edit_keeps_the_keyboard_while_the_window_changes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    for n in 0..12 {
+        say(&mut harness, &format!("message {n}"));
+    }
+    press(&mut harness, Modifiers::ALT, Key::ArrowUp);
+    harness.step();
+    press(&mut harness, CTRL, Key::A);
+    write(&mut harness, "one");
+    // Fewer messages are drawn above it now.
+    harness.set_size(egui::vec2(700.0, 400.0));
+    harness.step();
+    harness.step();
+    write(&mut harness, " two");
+    let state = &app(&harness).state;
+    assert_eq!(state.editing.as_ref().map(|editing| editing.text.as_str()), Some("one two"));
+    assert_eq!(state.composer.text, "");
+}

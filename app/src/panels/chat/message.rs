@@ -1,7 +1,8 @@
 //! One message: who, what, how it came about, what can be done with it.
 
 use egui::{
-    Align, Button, CornerRadius, Frame, Key, Margin, Modifiers, RichText, TextEdit, Ui, WidgetInfo,
+    Align, Button, CornerRadius, Frame, Id, Key, Margin, Modifiers, RichText, TextEdit, Ui,
+    WidgetInfo,
 };
 
 use super::tokens_view;
@@ -75,7 +76,8 @@ fn head_ui(ui: &mut Ui, cx: &Cx<'_>, message: &Message) {
             _ => "Assistant".into(),
         },
     };
-    ui.horizontal(|ui| {
+    // What does not fit would make the whole message wider than its column.
+    ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new(who).size(tokens::SMALL).color(palette.weak).strong());
         let state = match message.state {
             MessageState::Complete | MessageState::Writing => return,
@@ -127,7 +129,12 @@ fn edit_ui(ui: &mut Ui, cx: &mut Cx<'_>, message: &Message) {
             input.consume_key(Modifiers::NONE, Key::Escape),
         )
     });
-    let field = ui.add(TextEdit::multiline(text).desired_width(f32::INFINITY).desired_rows(2));
+    // By the message: ids by place change with the messages that are drawn above it.
+    let field = TextEdit::multiline(text)
+        .id(Id::unique("edit-message").with(message.id))
+        .desired_width(f32::INFINITY)
+        .desired_rows(2);
+    let field = ui.add(field);
     field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Edit message"));
     if std::mem::take(focus) {
         field.request_focus();

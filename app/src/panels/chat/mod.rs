@@ -95,7 +95,8 @@ fn messages_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
                 let seen = y + height >= viewport.min.y - MARGIN && y <= viewport.max.y + MARGIN;
                 let wanted = scroll_to == Some(*id);
                 let unknown = known.is_none() && measured < MEASURED;
-                let drawn = seen || wanted || unknown;
+                // What is edited keeps the keyboard only while it is drawn.
+                let drawn = seen || wanted || unknown || editing;
                 let height = if drawn {
                     measured += usize::from(!seen);
                     let at = Rect::from_min_size(

@@ -130,6 +130,7 @@ fn legend_ui(ui: &mut Ui, palette: &Palette) {
             let mut job = LayoutJob::default();
             let format = TextFormat {
                 font_id: FontId::proportional(tokens::SMALL),
+                valign: egui::Align::Center,
                 ..format(from, palette, false)
             };
             job.append(text, 0.0, format);
