@@ -16,7 +16,9 @@ use crate::{
 pub(super) fn path_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let Some(asked) = &mut cx.state.asked_path else { return };
     let palette = tokens::palette(ui);
-    let enter = ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
+    // The palette is drawn later, but lies above.
+    let enter = !cx.state.palette.open
+        && ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
     let (mut take, mut close) = (enter, false);
     let can = asked.path().is_some();
     let modal = Modal::new(Id::unique("path")).frame(tokens::dialog(ui)).show(ui.ctx(), |ui| {

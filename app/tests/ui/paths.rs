@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use coppice_app::{command::Command, state::Action};
+use coppice_app::{command::Command, settings::Theme, state::Action};
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 
@@ -95,4 +95,27 @@ fn a_file_that_is_there_is_replaced_only_when_asked_for() {
     until(&mut harness, "it is said", |app| {
         app.state.notices.iter().any(|notice| notice.text.contains("/no/such.jsonl"))
     });
+}
+
+#[test]
+fn a_command_above_the_question_leaves_it_as_it_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    say(&mut harness, "hello");
+    ask(&mut harness, Command::SaveTrace);
+    let steps = |harness: &mut AppHarness| (0..2).for_each(|_| harness.step());
+    harness.key_press_modifiers(Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::P);
+    steps(&mut harness);
+    harness.event(egui::Event::Text("dark theme".into()));
+    harness.step();
+    harness.key_press(Key::Enter);
+    steps(&mut harness);
+    let state = &app(&harness).state;
+    assert_eq!(state.settings.theme, Theme::Dark);
+    assert!(!state.palette.open && state.asked_path.is_some(), "Enter was for the command");
+    let path = folder.path().join("trace.jsonl");
+    answer(&mut harness, &path);
+    until(&mut harness, "it is written", |_| path.exists());
+    assert_eq!(app(&harness).state.composer.text, "");
 }
