@@ -263,8 +263,8 @@ pub struct Bench {
     pub kind: Option<BenchKind>,
     /// Random weights in a published model's shape, made on the device, in place of --model
     ///
-    /// llama-68m, smollm2-135m, tinyllama-1.1b, llama2-7b, llama3-8b, llama2-13b or llama-33b, in the
-    /// format of --quant [default: q4_k].
+    /// llama-68m, smollm2-135m, tinyllama-1.1b, llama2-7b, llama3-8b, llama2-13b or llama-33b, or the
+    /// size alone (13b), in the format of --quant [default: q4_k].
     #[arg(long, value_name = "SHAPE")]
     pub synthetic: Option<String>,
     /// Tokens of the prompt

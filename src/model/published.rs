@@ -117,12 +117,19 @@ impl fmt::Display for Published {
 impl FromStr for Published {
     type Err = Error;
 
+    /// By its name, or by its size where only one has that: `13b`.
     fn from_str(given: &str) -> Result<Self> {
-        let found = Self::ALL.iter().find(|shape| shape.name.eq_ignore_ascii_case(given));
-        found.copied().ok_or_else(|| Error::Invalid {
-            message: format!("`{given}` names no published shape"),
-            hint: Some(format!("one of {}", Self::names())),
-        })
+        let mut named = Self::ALL.iter().filter(|shape| {
+            let size = shape.name.rsplit('-').next().unwrap_or_default();
+            shape.name.eq_ignore_ascii_case(given) || size.eq_ignore_ascii_case(given)
+        });
+        match (named.next(), named.next()) {
+            (Some(shape), None) => Ok(*shape),
+            _ => Err(Error::Invalid {
+                message: format!("`{given}` names no published shape"),
+                hint: Some(format!("one of {}, or the size alone", Self::names())),
+            }),
+        }
     }
 }
 
@@ -154,6 +161,10 @@ mod tests {
             let got = parameters(&shape) / 1e6;
             assert!((got / millions - 1.0).abs() < 0.01, "{name}: {got} million parameters");
             shape.config().check().expect("a possible configuration");
+        }
+        for (size, name) in [("13b", "llama2-13b"), ("33B", "llama-33b"), ("LLAMA3-8B", "llama3-8b")] {
+            let shape: Published = size.parse().expect("only one has this size");
+            assert_eq!(shape.name, name);
         }
         let refused = "llama9-1t".parse::<Published>().expect_err("there is no such model");
         assert!(refused.hint().expect("a list").contains("llama2-7b"));

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Rows in codes of two bytes and weights of at most 4 bits need no second pass: 64 bytes a row, high
-//! bytes then low ones, meet `16 w` above `w`. Wider weights take two tiles of sums.
+//! bytes then low ones, meet `16 w` above `w`. Wider weights take two tiles of sums, or, for 8 rows, one
+//! of 16: a row's high bytes, then its low ones.
 //!
 //! Tiles cannot keep sums over blocks, since each block has its own scales; what limits the speed is
 //! the way of the sums through memory, 32 cycles a tile however few its rows. So narrow panels are
@@ -63,9 +64,25 @@ impl<D: Decode, const P: usize> Kernel for TypedTiles<'_, D, P> {
     }
 }
 
-/// One pass serves both bytes of a code, or there is only one.
-const fn joint<D: Decode, const P: usize>() -> bool {
-    P == 1 || D::BITS + LOW_BITS <= 8
+/// How the bytes of a code meet the weights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// All at once: there is only one, or they lie side by side in a row of a tile.
+    Joint,
+    /// As rows of one tile, high above low.
+    Stacked,
+    /// High and low ones in tiles of their own.
+    Apart,
+}
+
+const fn pass<D: Decode, const P: usize, const T: usize>() -> Pass {
+    if P == 1 || D::BITS + LOW_BITS <= 8 {
+        Pass::Joint
+    } else if T == 8 {
+        Pass::Stacked
+    } else {
+        Pass::Apart
+    }
 }
 
 /// A tile in memory: rows of 64 bytes.
@@ -90,8 +107,12 @@ impl<D: Decode, const P: usize> TypedTiles<'_, D, P> {
         let p = &self.0;
         let x = p.rows::<T>(panel);
         let mut pipeline = Pipeline { weights: [Tile::ZERO; 2], sums: [[Tile::ZERO; 2]; 2] };
-        let bytes = if joint::<D, P>() { 32 * P } else { 32 };
-        let _state = amx::Configured::new(self.2, T, bytes);
+        let (rows, bytes) = match pass::<D, P, T>() {
+            Pass::Joint => (T, 32 * P),
+            Pass::Stacked => (2 * T, 32),
+            Pass::Apart => (T, 32),
+        };
+        let _state = amx::Configured::new(self.2, rows, bytes);
         for g in p.groups.0..p.groups.1 {
             let (group, next) = p.group(g);
             let acc = tile::<S, D, P, T>(s, &mut pipeline, &group, &next, x);
@@ -140,7 +161,7 @@ impl Pipeline {
         next.prefetch(b);
         let q = unsigned::<S, D>(s, g, b);
         let to = &mut self.weights[b % 2];
-        let two = P == 2 && joint::<D, P>();
+        let two = P == 2 && D::BITS + LOW_BITS <= 8;
         macro_rules! quads {
             ($($i:literal)+) => {$(
                 if two {
@@ -157,7 +178,7 @@ impl Pipeline {
     /// Sums of the products of block `b`.
     #[inline(always)]
     fn multiply<D: Decode, const P: usize, const T: usize>(&mut self, x: &[Rows<P, T>], b: usize) {
-        amx::multiply(joint::<D, P>(), &self.weights[b % 2], &x[b], &mut self.sums[b % 2]);
+        amx::multiply(pass::<D, P, T>(), &self.weights[b % 2], &x[b], &mut self.sums[b % 2]);
     }
 
     /// `acc` plus the sums of block `b`, scaled.
@@ -176,7 +197,7 @@ impl Pipeline {
         macro_rules! rows {
             ($($t:literal)+) => {$(
                 if $t < T {
-                    let sum = integers::<S, D, P>(s, sums, &x[$t], $t);
+                    let sum = integers::<S, D, P, T>(s, sums, &x[$t], $t);
                     acc[$t] = s.fma(s.mul(s.float(sum), s.splat(x[$t].d)), scales.a[0], acc[$t]);
                     if D::MINIMA {
                         let sum = s.splat(f32::from_bits(x[$t].fold[0]));
@@ -197,16 +218,21 @@ fn put<S: Simd>(s: S, bits: S::I, to: &mut Lanes<u32>) {
 
 /// Row `t` of a block's sums, from where the format wants it to start.
 #[inline(always)]
-fn integers<S: Simd, D: Decode, const P: usize>(
+fn integers<S: Simd, D: Decode, const P: usize, const T: usize>(
     s: S,
     sums: &[Tile; 2],
     scale: &Scale,
     t: usize,
 ) -> S::I {
-    let mut sum = s.load_words(&sums[0].0[t]);
-    if !joint::<D, P>() {
-        sum = s.add_int(s.shl::<LOW_BITS>(sum), s.load_words(&sums[1].0[t]));
-    }
+    let both = |high: &Lanes<u32>, low: &Lanes<u32>| {
+        s.add_int(s.shl::<LOW_BITS>(s.load_words(high)), s.load_words(low))
+    };
+    let [first, second] = sums;
+    let sum = match pass::<D, P, T>() {
+        Pass::Joint => s.load_words(&first.0[t]),
+        Pass::Stacked => both(&first.0[2 * t], &first.0[2 * t + 1]),
+        Pass::Apart => both(&first.0[t], &second.0[t]),
+    };
     if D::MINIMA { sum } else { s.add_int(sum, s.splat_int(scale.fold[0] as i32)) }
 }
 
@@ -215,7 +241,7 @@ fn integers<S: Simd, D: Decode, const P: usize>(
 mod amx {
     use std::arch::{asm, x86_64::__cpuid_count};
 
-    use super::{Rows, Tile, Tiles};
+    use super::{Pass, Rows, Tile, Tiles};
 
     /// Asks processor and system.
     pub(super) fn granted() -> bool {
@@ -248,7 +274,7 @@ mod amx {
     struct Config([u8; 64]);
 
     impl Configured {
-        /// For panels of `rows` rows with `bytes` bytes of codes in a pass.
+        /// For tiles of `rows` rows with `bytes` bytes of codes.
         #[inline(always)]
         pub(super) fn new(_: Tiles, rows: usize, bytes: usize) -> Self {
             let mut config = Config([0; 64]);
@@ -283,20 +309,22 @@ mod amx {
         }
     }
 
-    /// `sums = x times weights` of one block; both bytes at once into the first tile if `joint`, else
-    /// high and low ones apart.
+    /// `sums = x times weights` of one block: into the first tile, and low bytes that are apart into the
+    /// second.
     #[inline(always)]
     pub(super) fn multiply<const P: usize, const T: usize>(
-        joint: bool,
+        pass: Pass,
         weights: &Tile,
         x: &Rows<P, T>,
         sums: &mut [Tile; 2],
     ) {
         let [high, low] = sums;
-        // SAFETY: a `Configured` lives in the only caller, with T rows of as many bytes as a row of `x`
-        // has in a pass; sums have 64 bytes in each of at most 16 rows, weights in 8 or 16.
+        // Bytes from one row of the tile of x to the next: a row of `x`, or each half of it in turn.
+        let stride = if pass == Pass::Stacked { 32 } else { 32 * P };
+        // SAFETY: a `Configured` lives in the only caller, with as many rows of as many bytes as the pass
+        // has in `x`; sums have 64 bytes in each of at most 16 rows, weights in 8 or 16.
         unsafe {
-            if joint {
+            if pass != Pass::Apart {
                 asm!(
                     "tileloadd tmm6, [{w} + {line}]",
                     "tileloadd tmm4, [{x} + {stride}]",
@@ -304,7 +332,7 @@ mod amx {
                     "tdpbsud tmm0, tmm4, tmm6",
                     "tilestored [{high} + {line}], tmm0",
                     w = in(reg) weights, x = in(reg) &x.codes, high = in(reg) high,
-                    line = in(reg) size_of::<[u32; 16]>(), stride = in(reg) 32 * P,
+                    line = in(reg) size_of::<[u32; 16]>(), stride = in(reg) stride,
                     options(nostack),
                 );
             } else {
@@ -320,7 +348,7 @@ mod amx {
                     "tilestored [{low} + {line}], tmm1",
                     w = in(reg) weights, x = in(reg) &x.codes, high = in(reg) high,
                     low = in(reg) low,
-                    line = in(reg) size_of::<[u32; 16]>(), stride = in(reg) 32 * P,
+                    line = in(reg) size_of::<[u32; 16]>(), stride = in(reg) stride,
                     options(nostack),
                 );
             }
@@ -331,7 +359,7 @@ mod amx {
 /// Where there are no tiles nobody has the proof.
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod amx {
-    use super::{Rows, Tile, Tiles};
+    use super::{Pass, Rows, Tile, Tiles};
 
     pub(super) struct Configured(());
 
@@ -342,7 +370,7 @@ mod amx {
     }
 
     pub(super) fn multiply<const P: usize, const T: usize>(
-        _: bool,
+        _: Pass,
         _: &Tile,
         _: &Rows<P, T>,
         _: &mut [Tile; 2],

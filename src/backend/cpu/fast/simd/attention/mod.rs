@@ -29,13 +29,13 @@ use softmax::{STATE, merge, reset};
 const CHUNK: usize = 64;
 /// Positions whose softmax is kept together.
 const SPAN: usize = 256;
-/// Rows of a unit: the more, the rarer a chunk is unpacked.
+/// Most rows of a unit: the more, the rarer a chunk is unpacked.
 const ROWS: usize = 16;
-/// Rows of a unit at least, where more units would keep threads busier.
+/// Rows that are worth a thread.
 const MIN_ROWS: usize = 4;
 /// Queries that share the loads of keys and values.
 const TILE: usize = 4;
-/// Units a thread should get at least.
+/// Units a thread should get at least, where positions can be cut too.
 const UNITS_PER_THREAD: usize = 3;
 
 /// The op's operands and what follows from their shapes.
@@ -58,8 +58,35 @@ struct Attention {
     padded_d: usize,
     groups: usize,
     heads_per_group: usize,
-    rows_per_unit: usize,
+    blocks: Vec<Block>,
     spans: usize,
+}
+
+/// Rows that see the keys and values of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Block {
+    g: usize,
+    rows: Range<usize>,
+}
+
+impl Block {
+    /// Cuts `groups` times `m` rows into even parts for `threads` threads, each of as few blocks as it
+    /// can be, since every block unpacks the keys and values it needs.
+    fn cut(groups: usize, m: usize, threads: usize) -> Vec<Self> {
+        let parts = (groups * m / MIN_ROWS).clamp(1, threads);
+        let ends = (1..=parts).map(|part| part * groups * m / parts);
+        let mut blocks = vec![];
+        let mut at = 0;
+        for end in ends {
+            while at < end {
+                let (g, first) = (at / m, at % m);
+                let count = (end - at).min(m - first).min(ROWS);
+                blocks.push(Self { g, rows: first..first + count });
+                at += count;
+            }
+        }
+        blocks
+    }
 }
 
 /// What one row sees: positions `first .. prefix` in the table, `prefix .. seen` on its path.
@@ -94,7 +121,7 @@ impl Attention {
             padded_d: d.next_multiple_of(LANES),
             groups,
             heads_per_group: op.q.shape.dim(1) / groups,
-            rows_per_unit: (m * groups).div_ceil(UNITS_PER_THREAD * threads).clamp(MIN_ROWS, ROWS),
+            blocks: Block::cut(groups, m, threads),
             spans: op.max_context.div_ceil(SPAN).max(1),
         })
     }
@@ -104,13 +131,9 @@ impl Attention {
         STATE.next_multiple_of(LANES) + self.padded_d
     }
 
-    /// Queries of a unit.
+    /// Most queries of a unit.
     fn queries(&self) -> usize {
-        self.rows_per_unit * self.heads_per_group
-    }
-
-    fn row_blocks(&self) -> usize {
-        self.q.rows().div_ceil(self.rows_per_unit)
+        self.q.rows().min(ROWS) * self.heads_per_group
     }
 
     /// What row `m` sees with the heads of group `g`.
@@ -337,7 +360,7 @@ impl Kernel for Merge<'_> {
 pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stages> {
     let (m, context) = (op.q.shape.dim(0), op.max_context);
     let op = Arc::new(Attention::new(op, threads)?);
-    let (blocks, local_bytes) = (op.row_blocks() * op.groups, op.local_len() * size_of::<f32>());
+    let (blocks, local_bytes) = (op.blocks.len(), op.local_len() * size_of::<f32>());
     let local_bytes = local_bytes.next_multiple_of(Scratch::ALIGN);
     let seen = if op.window > 0 { context.min(op.window) } else { context };
     let cost_ns = m * op.groups * op.heads_per_group * seen * op.d / 20;
@@ -346,14 +369,10 @@ pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stage
     let spans = op.spans.div_ceil(spans_per_unit);
     let partial_len = op.queries() * op.state_len();
     let partials_at = threads * local_bytes;
-    let rows = |op: &Attention, block: usize| {
-        let first = block / op.groups * op.rows_per_unit;
-        first..(first + op.rows_per_unit).min(op.q.rows())
-    };
-
     let unit_op = Arc::clone(&op);
     let units = Stage::new(blocks * spans, cost_ns, move |context, unit| {
-        let (op, block, span) = (&*unit_op, unit / spans, unit % spans);
+        let (op, span) = (&*unit_op, unit % spans);
+        let Block { g, rows } = op.blocks[unit / spans].clone();
         // SAFETY: a worker owns its part of the scratch, a unit its partial result.
         let (memory, partial) = unsafe {
             let memory = context.scratch.part(context.worker * local_bytes, op.local_len());
@@ -361,14 +380,7 @@ pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stage
             (memory, split.then(|| context.scratch.part(at, partial_len)))
         };
         let spans = span * spans_per_unit..((span + 1) * spans_per_unit).min(op.spans);
-        context.isa.run(Unit {
-            op,
-            g: block % op.groups,
-            rows: rows(op, block),
-            spans,
-            memory,
-            partial,
-        })
+        context.isa.run(Unit { op, g, rows, spans, memory, partial })
     });
     let mut stages = vec![units];
     let mut scratch_bytes = partials_at;
@@ -381,10 +393,35 @@ pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stage
                 let at = partials_at + block * spans * partial_len * size_of::<f32>();
                 // SAFETY: a unit owns its block's partial results.
                 let partial = unsafe { context.scratch.part(at, spans * partial_len) };
-                let rows = rows(&op, block);
-                context.isa.run(Merge { op: &op, g: block % op.groups, rows, partial })
+                let Block { g, rows } = op.blocks[block].clone();
+                context.isa.run(Merge { op: &op, g, rows, partial })
             },
         ));
     }
     Ok(Stages { stages, scratch_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_even_and_cover_every_row_of_every_group_once() {
+        for (groups, threads) in [(1, 1), (3, 2), (3, 4), (8, 3), (2, 16)] {
+            for m in 1..70 {
+                let blocks = Block::cut(groups, m, threads);
+                let mut seen = vec![0; groups * m];
+                for Block { g, rows } in &blocks {
+                    assert!(!rows.is_empty() && rows.len() <= ROWS, "{rows:?} of {m}");
+                    rows.clone().for_each(|row| seen[g * m + row] += 1);
+                }
+                assert!(seen.iter().all(|&n| n == 1), "{groups} x {m} for {threads}: {blocks:?}");
+            }
+        }
+        // Two threads, three groups: twelve rows each, from four blocks rather than six.
+        let sizes =
+            |groups, m| Vec::from_iter(Block::cut(groups, m, 2).iter().map(|b| b.rows.len()));
+        assert_eq!(sizes(3, 8), [8, 4, 4, 8]);
+        assert_eq!(sizes(3, 4), [4, 2, 2, 4]);
+    }
 }
