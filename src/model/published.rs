@@ -162,7 +162,9 @@ mod tests {
             assert!((got / millions - 1.0).abs() < 0.01, "{name}: {got} million parameters");
             shape.config().check().expect("a possible configuration");
         }
-        for (size, name) in [("13b", "llama2-13b"), ("33B", "llama-33b"), ("LLAMA3-8B", "llama3-8b")] {
+        for (size, name) in
+            [("13b", "llama2-13b"), ("33B", "llama-33b"), ("LLAMA3-8B", "llama3-8b")]
+        {
             let shape: Published = size.parse().expect("only one has this size");
             assert_eq!(shape.name, name);
         }

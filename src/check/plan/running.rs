@@ -1,118 +1,31 @@
-//! A whole run: which devices, which modes, in which order, and the report of it.
+//! A run under way: the tasks of each device, and what becomes of their answers.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use super::{
-    cases,
-    expect::{self, Excuse, Expected, Who, status_of},
-    fuzz,
-    isolate::{Ran, Runner},
-    outcome::Outcome,
-    perf,
-    report::{
-        DeviceCurve, DeviceSupport, Host, Measured, Record, Report, SCHEMA_VERSION, Settings,
-        Status, Suite, Summary, Tested, Tool, Verdict, compare, now,
-    },
-    target::Target,
-    work::{Adapter, CaseId, Done, Work},
-};
+use super::{Event, Plan};
 use crate::{
+    backend::Peaks,
+    check::{
+        Case,
+        expect::{self, Excuse, Who, status_of},
+        fuzz,
+        isolate::{Ran, Runner},
+        outcome::Outcome,
+        perf,
+        report::{
+            DeviceCurve, DeviceSupport, Measured, Record, Report, Status, Suite, Tested, Verdict,
+            compare,
+        },
+        target::Target,
+        work::{Adapter, CaseId, Done, Work},
+    },
     engine::{DeviceForm, DeviceSpec},
-    error::{Error, Result},
+    error::Result,
     spec::Method,
 };
-
-/// What to look at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Modes {
-    /// Whether results are right.
-    pub correctness: bool,
-    /// How fast ops are.
-    pub perf: bool,
-    /// Which ops run at all.
-    pub support: bool,
-}
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// What to look at.
-    pub modes: Modes,
-    /// Devices; all but the reference if absent.
-    pub devices: Option<Vec<DeviceSpec>>,
-    /// Only devices of this API, such as `vulkan`.
-    pub api: Option<String>,
-    /// Only this form of the devices.
-    pub form: Option<DeviceForm>,
-    /// Only these ops; all if empty.
-    pub ops: Vec<String>,
-    /// Only cases whose name contains this.
-    pub case: Option<String>,
-    /// Every form of each device and real shapes.
-    pub full: bool,
-    /// Limit of each task.
-    pub limit: Duration,
-    /// Threads of the CPU device.
-    pub threads: Option<usize>,
-    /// Random cases a device, and their seed.
-    pub fuzz: usize,
-    /// Seed of random cases.
-    pub seed: u64,
-    /// Only this drawn case.
-    pub replay: Option<CaseId>,
-    /// Another device to compare each case with.
-    pub against: Option<DeviceSpec>,
-    /// Known failures.
-    pub expect: Vec<Expected>,
-    /// An earlier report to compare measurements with.
-    pub baseline: Option<Report>,
-    /// A fault to plant in every device: for tests of the tester.
-    pub fault: Option<String>,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            modes: Modes { correctness: true, ..Modes::default() },
-            devices: None,
-            api: None,
-            form: None,
-            ops: Vec::new(),
-            case: None,
-            full: false,
-            limit: Duration::from_secs(60),
-            threads: None,
-            fuzz: 0,
-            seed: 0,
-            replay: None,
-            against: None,
-            expect: expect::known(),
-            baseline: None,
-            fault: None,
-        }
-    }
-}
-
-/// What happens in a run.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A task begins: so many are done, of so many known of now, and its words.
-    Task {
-        /// Tasks done.
-        done: usize,
-        /// Tasks known of.
-        total: usize,
-        /// The device.
-        target: &'a Target,
-        /// The task.
-        name: &'a str,
-    },
-    /// Something was tried.
-    Record(&'a Record),
-}
 
 /// Attempts at a measurement that seems slower than an earlier one: a neighbour's load passes.
 const RETRIES: usize = 3;
@@ -121,233 +34,19 @@ const CONTEXTS: [usize; 2] = [64, 1024];
 /// Cases beside which a device is given up that hangs, crashes or is lost each time.
 const MOST_BAD_ENDS: usize = 12;
 
-/// Runs a plan; each task is done by `runner`.
-///
-/// # Errors
-/// A selection that nothing matches ([`Error::Invalid`]), a device that does not exist
-/// ([`BackendError::NoAdapter`](crate::backend::BackendError::NoAdapter)), and a runner that cannot even list devices.
-pub fn run(
-    plan: &Plan,
-    runner: &mut dyn Runner,
-    cancel: &AtomicBool,
-    on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Report> {
-    let started = Instant::now();
-    let names = plan.selected()?;
-    let mut report = Report {
-        schema_version: SCHEMA_VERSION,
-        tool: Tool::this(),
-        host: Host::this(),
-        started: now(),
-        seconds: 0.0,
-        interrupted: false,
-        settings: plan.settings(),
-        adapters: Vec::new(),
-        missing: Vec::new(),
-        records: Vec::new(),
-        perf: Vec::new(),
-        verify_curves: Vec::new(),
-        support: Vec::new(),
-        baseline: None,
-        summary: Summary::default(),
-    };
-    let (adapters, missing) = adapters(plan, runner)?;
-    report.missing = missing;
-    let mut run =
-        Running { plan, runner, cancel, on_event, report, names, done: 0, total: 0, bad_ends: 0 };
-    run.total = adapters.iter().map(|(_, adapter)| run.tasks(adapter)).sum();
-    for (spec, adapter) in &adapters {
-        run.device(*spec, adapter)?;
-    }
-    let mut report = run.report;
-    report.interrupted = cancel.load(Ordering::Relaxed);
-    if let Some(baseline) = &plan.baseline {
-        let comparison = compare(baseline, &report);
-        for change in comparison.regressions() {
-            let mut record = Record::of(Suite::Baseline, &change.device, "usual", &change.case);
-            record.status = Status::Failed;
-            record.message = format!(
-                "{:.2} µs, was {:.2} µs: {:.2} times as long",
-                change.after_us, change.before_us, change.ratio
-            );
-            (run.on_event)(Event::Record(&record));
-            report.records.push(record);
-        }
-        report.baseline = Some(comparison);
-    }
-    report.seconds = started.elapsed().as_secs_f64();
-    report.conclude();
-    Ok(report)
-}
-
-impl Plan {
-    /// Names of the cases that are asked for.
-    fn selected(&self) -> Result<Vec<(String, String)>> {
-        let all = cases();
-        if let Some(op) = self.ops.iter().find(|op| !all.iter().any(|case| case.op == **op)) {
-            return Err(Error::Invalid {
-                message: format!("there is no op `{op}`"),
-                hint: Some("`coppice gpu-test --list` prints all cases".into()),
-            });
-        }
-        let selected: Vec<(String, String)> = all
-            .into_iter()
-            .filter(|case| self.ops.is_empty() || self.ops.iter().any(|op| op == case.op))
-            .filter(|case| self.case.as_ref().is_none_or(|text| case.name.contains(text)))
-            .map(|case| (case.op.to_owned(), case.name))
-            .collect();
-        if selected.is_empty() {
-            return Err(Error::Invalid {
-                message: "no case is selected".into(),
-                hint: Some("`coppice gpu-test --list` prints all".into()),
-            });
-        }
-        Ok(selected)
-    }
-
-    fn settings(&self) -> Settings {
-        let Modes { correctness, perf, support } = self.modes;
-        let modes = [(correctness, "correctness"), (perf, "perf"), (support, "support")];
-        Settings {
-            modes: modes.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).into()).collect(),
-            full: self.full,
-            timeout_s: self.limit.as_secs_f64(),
-            seed: self.seed,
-            fuzz: self.fuzz,
-        }
-    }
-
-    fn whole_table(&self) -> bool {
-        self.ops.is_empty() && self.case.is_none() && self.replay.is_none()
-    }
-}
-
-impl Record {
-    fn of(suite: Suite, device: &str, form: &str, name: &str) -> Self {
-        Self {
-            suite,
-            device: device.into(),
-            form: form.into(),
-            op: name.split('(').next().unwrap_or_default().into(),
-            name: name.into(),
-            status: Status::Passed,
-            message: String::new(),
-            failure: None,
-            expected: None,
-            variant: String::new(),
-            numbers: Vec::new(),
-            differences: Vec::new(),
-            ms: 0.0,
-            replay: None,
-        }
-    }
-}
-
-/// Devices of the plan with what they say of themselves, and why an API has none.
-#[allow(clippy::type_complexity, reason = "devices, and APIs with reasons")]
-fn adapters(
-    plan: &Plan,
-    runner: &mut dyn Runner,
-) -> Result<(Vec<(DeviceSpec, Adapter)>, Vec<(String, String)>)> {
-    let nowhere = Target { threads: plan.threads, ..Target::new(DeviceSpec::Reference) };
-    let (all, missing) = match runner.run(&nowhere, &Work::List, plan.limit) {
-        Ran::Done(Done::Adapters { adapters, missing }) => (adapters, missing),
-        Ran::Done(Done::Error { message, .. }) => return Err(Error::invalid(message)),
-        Ran::Done(_) => return Err(Error::invalid("the worker does not list devices")),
-        Ran::Timeout => (processor_only(plan)?, vec![hung(plan)]),
-        Ran::Crashed { how, stderr } => {
-            let reason = format!("listing the adapters ended the process ({how}) {stderr}");
-            (processor_only(plan)?, vec![("wgpu".into(), reason)])
-        }
-    };
-    // A software driver must be asked for by its number.
-    let first = |api: &str| all.iter().find(|a| a.selector.starts_with(api) && !a.is_software);
-    let found = |spec: DeviceSpec| -> Result<(DeviceSpec, Adapter)> {
-        if spec == DeviceSpec::Noop {
-            let adapter = Adapter {
-                selector: "noop".into(),
-                name: "wgpu's validation".into(),
-                api: "noop".into(),
-                kind: "validation".into(),
-                forms: vec!["usual".into()],
-                ..Adapter::default()
-            };
-            return Ok((spec, adapter));
-        }
-        let wanted = match spec {
-            DeviceSpec::Wgpu(None) => first("wgpu"),
-            DeviceSpec::Cuda(None) => first("cuda"),
-            DeviceSpec::Auto => first("cuda").or_else(|| first("wgpu")).or_else(|| first("cpu")),
-            _ => all.iter().find(|a| a.selector == spec.to_string()),
-        };
-        let Some(adapter) = wanted else {
-            let reasons = missing.iter().map(|(api, reason)| format!("{api}: {reason}"));
-            let names: Vec<&str> = all.iter().map(|a| a.selector.as_str()).collect();
-            let reason = reasons.chain([format!("there are {}", names.join(", "))]);
-            return Err(crate::backend::BackendError::NoAdapter {
-                wanted: spec.to_string(),
-                reason: reason.collect::<Vec<_>>().join("; "),
-            }
-            .into());
-        };
-        Ok((adapter.selector.parse()?, adapter.clone()))
-    };
-    let chosen: Vec<(DeviceSpec, Adapter)> = match &plan.devices {
-        Some(specs) => specs.iter().map(|spec| found(*spec)).collect::<Result<_>>()?,
-        None => all
-            .iter()
-            .filter(|adapter| adapter.selector != "reference")
-            .map(|adapter| Ok((adapter.selector.parse()?, adapter.clone())))
-            .collect::<Result<_>>()?,
-    };
-    let of_api = |adapter: &Adapter| {
-        plan.api.as_ref().is_none_or(|api| adapter.api.eq_ignore_ascii_case(api))
-    };
-    let chosen: Vec<_> = chosen.into_iter().filter(|(_, adapter)| of_api(adapter)).collect();
-    match (&plan.api, chosen.is_empty()) {
-        (Some(api), true) => Err(crate::backend::BackendError::NoAdapter {
-            wanted: api.clone(),
-            reason: "no device has that API".into(),
-        }
-        .into()),
-        _ => Ok((chosen, missing)),
-    }
-}
-
-fn hung(plan: &Plan) -> (String, String) {
-    let reason = format!("listing the adapters did not end within {} s", plan.limit.as_secs());
-    ("wgpu".into(), reason)
-}
-
-/// What there is where the graphics drivers cannot even be listed.
-fn processor_only(plan: &Plan) -> Result<Vec<Adapter>> {
-    let device = crate::engine::open_device(DeviceSpec::Cpu, plan.threads)?;
-    let report = device.adapter();
-    let forms = DeviceForm::all(report).iter().map(DeviceForm::to_string).collect();
-    Ok(vec![Adapter {
-        selector: "cpu".into(),
-        name: report.name.clone(),
-        api: "cpu".into(),
-        driver: report.driver.clone(),
-        kind: report.kind.name().into(),
-        tier: report.tier.name().into(),
-        forms,
-        ..Adapter::default()
-    }])
-}
-
-struct Running<'a> {
-    plan: &'a Plan,
-    runner: &'a mut dyn Runner,
-    cancel: &'a AtomicBool,
-    on_event: &'a mut dyn FnMut(Event<'_>),
-    report: Report,
+/// What a run knows while it goes on.
+pub(super) struct Running<'a> {
+    pub plan: &'a Plan,
+    pub runner: &'a mut dyn Runner,
+    pub cancel: &'a AtomicBool,
+    pub on_event: &'a mut dyn FnMut(Event<'_>),
+    pub report: Report,
     /// Ops and names of the selected cases.
-    names: Vec<(String, String)>,
-    done: usize,
-    total: usize,
+    pub names: Vec<(String, String)>,
+    pub done: usize,
+    pub total: usize,
     /// Hangs, crashes and losses in a row on the present target.
-    bad_ends: usize,
+    pub bad_ends: usize,
 }
 
 impl Running<'_> {
@@ -361,7 +60,7 @@ impl Running<'_> {
     }
 
     /// Tasks of a device, for the progress bar.
-    fn tasks(&self, adapter: &Adapter) -> usize {
+    pub fn tasks(&self, adapter: &Adapter) -> usize {
         let plan = self.plan;
         let mut tasks = 1;
         if plan.modes.correctness {
@@ -382,7 +81,7 @@ impl Running<'_> {
     }
 
     fn timed(&self) -> Vec<String> {
-        let wanted = |case: &super::Case| {
+        let wanted = |case: &Case| {
             let op = self.plan.ops.is_empty() || self.plan.ops.iter().any(|op| op == case.op);
             op && self.plan.case.as_ref().is_none_or(|text| case.name.contains(text))
         };
@@ -393,7 +92,7 @@ impl Running<'_> {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    fn device(&mut self, spec: DeviceSpec, adapter: &Adapter) -> Result<()> {
+    pub fn device(&mut self, spec: DeviceSpec, adapter: &Adapter) -> Result<()> {
         let same = |tested: &&Tested| {
             adapter.pci.is_some()
                 && tested.adapter.pci == adapter.pci
@@ -672,12 +371,7 @@ impl Running<'_> {
     }
 
     /// Times a case; where it seems slower than in the earlier report, again, and the fastest counts.
-    fn time(
-        &mut self,
-        target: &Target,
-        case: &str,
-        peaks: Option<&crate::backend::Peaks>,
-    ) -> Option<Record> {
+    fn time(&mut self, target: &Target, case: &str, peaks: Option<&Peaks>) -> Option<Record> {
         let device = target.device.to_string();
         let full = self.plan.full;
         let mut record = self.record(Suite::Perf, target, case);
