@@ -212,3 +212,21 @@ fn an_edit_keeps_the_keyboard_while_the_window_changes() {
     assert_eq!(state.editing.as_ref().map(|editing| editing.text.as_str()), Some("one two"));
     assert_eq!(state.composer.text, "");
 }
+
+#[test]
+fn escape_closes_what_a_command_ran_above() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    press(&mut harness, Modifiers::NONE, Key::F1);
+    press(&mut harness, CTRL_SHIFT, Key::P);
+    write(&mut harness, "dark theme");
+    press(&mut harness, Modifiers::NONE, Key::Enter);
+    let state = &app(&harness).state;
+    assert!(state.shortcuts_open && !state.palette.open);
+    press(&mut harness, Modifiers::NONE, Key::Escape);
+    assert!(!app(&harness).state.shortcuts_open);
+    press(&mut harness, CTRL, Key::K);
+    write(&mut harness, "hazel");
+    assert_eq!(app(&harness).state.search.query, "hazel");
+}

@@ -94,6 +94,8 @@ class Walk:
                 time.sleep(1.2) if live else self.display.settle()
                 self.display.save(self.pictures / f"{name}-{width}x{height}-{theme}.png")
         self.display.resize(self.window, *SIZES[0])
+        if not live:
+            self.display.settle()
         print(f"pictures of {name}")
 
     # What is so.
