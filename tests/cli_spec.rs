@@ -360,6 +360,11 @@ const LOSSLESS: [&str; 10] = [
 fn every_kind_of_draft_is_compared_with_plain_decoding_and_a_stopped_run_goes_on() {
     let sandbox = Sandbox::new();
     questions(&sandbox);
+    // Known to be wrong before any model is opened.
+    let wrong =
+        sandbox.run([&LOSSLESS[..], &["-m", "no-such.gguf", "--drafts", "no-such"]].concat());
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("there are no such drafts"), "{}", wrong.stderr);
     let bench = || on_cpu(&sandbox, &[&LOSSLESS[..], &["--json"]].concat());
     let whole = bench();
     assert_eq!(whole.code, Some(0), "{}", whole.stderr);

@@ -132,27 +132,30 @@ impl Sources {
     }
 }
 
-/// The kinds of these names; if there are none, all that there is something to make of.
-pub(super) fn named(names: &[String], sources: &Sources) -> Result<Vec<Drafts>> {
-    if names.is_empty() {
-        let possible = |kind: &Drafts| *kind != Drafts::Heads || sources.heads.is_some();
-        return Ok(ALL.into_iter().filter(possible).collect());
-    }
+/// Kinds by their names.
+pub(super) fn named(names: &[String]) -> Result<Vec<Drafts>> {
     let find = |name: &String| {
-        let kind = ALL.into_iter().find(|kind| kind.name() == name);
-        match kind {
-            Some(Drafts::Heads) if sources.heads.is_none() => Err(Error::Invalid {
-                message: "--drafts medusa: there are no heads for this model".into(),
-                hint: Some("name some with --heads, or test medusa-random".into()),
-            }),
-            Some(kind) => Ok(kind),
-            None => Err(Error::Invalid {
-                message: format!("--drafts {name}: there are no such drafts"),
-                hint: Some(format!("there are {}", ALL.map(Drafts::name).join(", "))),
-            }),
-        }
+        ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| Error::Invalid {
+            message: format!("--drafts {name}: there are no such drafts"),
+            hint: Some(format!("there are {}", ALL.map(Drafts::name).join(", "))),
+        })
     };
     names.iter().map(find).collect()
+}
+
+/// The kinds that were asked for, if they are possible; all that are if none were.
+pub(super) fn possible(asked: Vec<Drafts>, sources: &Sources) -> Result<Vec<Drafts>> {
+    let possible = |kind: &Drafts| *kind != Drafts::Heads || sources.heads.is_some();
+    if asked.is_empty() {
+        return Ok(ALL.into_iter().filter(possible).collect());
+    }
+    if asked.iter().all(possible) {
+        return Ok(asked);
+    }
+    Err(Error::Invalid {
+        message: "--drafts medusa: there are no heads for this model".into(),
+        hint: Some("name some with --heads, or test medusa-random".into()),
+    })
 }
 
 /// Three sequential heads of random weights that guess some hundred tokens of the vocabulary.

@@ -46,10 +46,11 @@ pub(super) fn main(args: &low_spec::BenchLossless, term: &Term) -> anyhow::Resul
     let take = Take::of(args.limit, args.per_category);
     let questions = questions::read(&args.questions, take)?;
     let settings = settings::named(&args.settings)?;
+    let asked = drafts::named(&args.drafts)?;
     let cancel = interrupt::flag()?;
     let mut engine = high::engine(&args.model, &args.device, term)?;
     let sources = Sources::open(&engine, args, term)?;
-    let kinds = drafts::named(&args.drafts, &sources)?;
+    let kinds = drafts::possible(asked, &sources)?;
     let mut prompts = Vec::new();
     for question in &questions {
         let prompt = prompt(&engine, &question.turns[0])?;
