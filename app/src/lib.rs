@@ -19,6 +19,7 @@
 //! | [`export`] | rounds as CSV, trees as SVG and PNG |
 //! | [`headless`] | pictures of the app without a display |
 //! | [`tokens`] | colours and sizes |
+//! | [`words`] | numbers with the words they count |
 
 pub mod app;
 pub mod cache_view;
@@ -40,4 +41,5 @@ pub mod trace_log;
 pub mod tree_view;
 pub mod what_if;
 pub mod why;
+pub mod words;
 pub mod worker;

@@ -10,6 +10,7 @@ use crate::{
     history::{Asked, Figures, Message, MessageId, MessageState, Role, fresh_id},
     problem::Problem,
     state::{ModelState, Phase, Writing},
+    words,
     worker::{Answer, ChatRequest},
 };
 
@@ -196,7 +197,7 @@ impl App {
             StopReason::Cancelled => (MessageState::Stopped, "Answer stopped".to_owned()),
             _ => (
                 MessageState::Complete,
-                format!("Answer finished: {} tokens", answer.timings.predicted_n),
+                format!("Answer finished: {}", words::tokens(answer.timings.predicted_n)),
             ),
         };
         self.end(state, status, true);

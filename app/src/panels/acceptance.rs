@@ -4,7 +4,7 @@
 use coppice::spec::{Ratio, SpecStats};
 use egui::{ComboBox, Grid, RichText, ScrollArea, Ui};
 
-use crate::{state::Cx, tokens, tree_view::source_name};
+use crate::{state::Cx, tokens, tree_view::source_name, words};
 
 /// Rounds that figures are of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,8 +88,7 @@ fn stats_ui(ui: &mut Ui, stats: &SpecStats) {
     let by_rank = by_rank.map(|(n, t)| (format!("rank {}", n + 1), t.drafted, t.hit_rate()));
     table_ui(ui, ["Rank", "drafted", "accepted of tested"], by_rank.collect());
     let histogram = stats.tokens_histogram.iter().enumerate().skip(1).map(|(tokens, &rounds)| {
-        let name = if tokens == 1 { "1 token".into() } else { format!("{tokens} tokens") };
-        (name, rounds, Ratio { n: rounds, of: stats.rounds })
+        (words::tokens(tokens), rounds, Ratio { n: rounds, of: stats.rounds })
     });
     table_ui(ui, ["Tokens a round", "rounds", "of all rounds"], histogram.collect());
 }

@@ -22,6 +22,7 @@ use crate::{
     state::{Action, Cx},
     tokens,
     trace_log::Origin,
+    words,
 };
 
 pub(crate) use self::look::path_p;
@@ -132,12 +133,11 @@ pub fn tree_ui(ui: &mut Ui, cx: &mut Cx<'_>) {
     let Some(round) = cx.state.trace().rounds.get(shown).cloned() else { return };
     let outcome = &round.outcome;
     ui.horizontal(|ui| {
-        let tokens = outcome.tokens();
-        let unit = if tokens == 1 { "token" } else { "tokens" };
         ui.label(format!(
-            "{} of {} candidates accepted, {tokens} {unit} in {:.1} ms by {}",
+            "{} of {} candidates accepted, {} in {:.1} ms by {}",
             outcome.accepted(),
             outcome.drafted(),
+            words::tokens(outcome.tokens()),
             outcome.times.total_ms(),
             outcome.method.name()
         ));

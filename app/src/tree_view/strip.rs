@@ -11,6 +11,7 @@ use crate::{
     state::Cx,
     tokens::{self, Palette},
     trace_log::TraceLog,
+    words,
 };
 
 /// Widest bar.
@@ -62,10 +63,10 @@ pub(crate) fn strip_ui(
         let outcome = &cx.state.trace().rounds[n].outcome;
         let times = &outcome.times;
         let text = format!(
-            "Round {}: {} tokens, {} of {} candidates accepted\n{:.1} ms: draft {:.1}, verify \
+            "Round {}: {}, {} of {} candidates accepted\n{:.1} ms: draft {:.1}, verify \
              {:.1}, commit {:.1}, host {:.1}",
             n + 1,
-            outcome.tokens(),
+            words::tokens(outcome.tokens()),
             outcome.accepted(),
             outcome.drafted(),
             times.total_ms(),

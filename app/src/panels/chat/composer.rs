@@ -8,7 +8,7 @@ use egui::{
 use crate::{
     command::Command,
     state::{Action, Cx, ModelState},
-    tokens,
+    tokens, words,
 };
 
 /// Longest text whose tokens are counted in the frame that changes it; longer ones are estimated.
@@ -95,8 +95,8 @@ fn hint_ui(ui: &mut Ui, cx: &Cx<'_>) {
     let text = match &cx.state.model {
         ModelState::Ready(_) if tokens > 0 => {
             let about = if cx.state.composer.text.len() > COUNTED { "about " } else { "" };
-            let unit = if tokens == 1 { "token" } else { "tokens" };
-            format!("{about}{tokens} {unit} · Enter sends, Shift+Enter for a new line")
+            let tokens = words::tokens(tokens);
+            format!("{about}{tokens} · Enter sends, Shift+Enter for a new line")
         }
         ModelState::Ready(_) => "Enter sends, Shift+Enter for a new line".into(),
         ModelState::Loading { .. } => "The model is being loaded".into(),

@@ -10,7 +10,7 @@ use crate::{
     history::{Figures, Message, MessageId, MessageState, Role},
     markdown::{Cache, blocks_ui},
     state::{Action, Cx, Editing, Phase},
-    tokens,
+    tokens, words,
 };
 
 /// Opacity of what can be done with a message that the pointer is not over.
@@ -225,8 +225,10 @@ fn branches_ui(ui: &mut Ui, cx: &mut Cx<'_>, id: MessageId) {
 fn figures_ui(ui: &mut Ui, cx: &mut Cx<'_>, id: MessageId, figures: &Figures) {
     let palette = tokens::palette(ui);
     let mut text = format!(
-        "{:.1} tokens/s · {:.0} ms to first · {} tokens",
-        figures.tokens_per_second, figures.first_token_ms, figures.tokens
+        "{:.1} tokens/s · {:.0} ms to first · {}",
+        figures.tokens_per_second,
+        figures.first_token_ms,
+        words::tokens(figures.tokens)
     );
     if figures.drafted > 0 {
         text.push_str(&format!(
