@@ -176,7 +176,7 @@ impl App {
                 self.act(&ctx, Action::Run(command));
             }
         }
-        self.apply_settings(&ctx);
+        self.apply_settings(ui);
         let mut actions = std::mem::take(&mut self.actions);
         actions.extend(dropped_files(&ctx));
         panels::window_ui(ui, &mut Cx { state: &mut self.state, actions: &mut actions });
@@ -187,13 +187,14 @@ impl App {
         self.remember(&ctx);
     }
 
-    fn apply_settings(&self, ctx: &Context) {
+    fn apply_settings(&self, ui: &mut Ui) {
+        let ctx = ui.ctx().clone();
         let settings = &self.state.settings;
         let theme = settings.theme.preference();
         if ctx.options(|options| options.theme_preference) != theme {
             ctx.set_theme(theme);
-            // The frame that began in the old colours is not shown.
-            ctx.request_discard("another theme");
+            // The frame began in the old colours.
+            ui.reset_style();
         }
         if ctx.zoom_factor() != settings.scale {
             ctx.set_zoom_factor(settings.scale);

@@ -1,9 +1,9 @@
 //! Everything without a pointer.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use coppice_app::{app::Start, layout::View, settings::Theme};
-use egui::{Key, Modifiers};
+use egui::{Color32, Key, Modifiers, Shape};
 use egui_kittest::kittest::Queryable as _;
 
 use crate::common::{AppHarness, Fake, app, ready, say, settle, start, texts};
@@ -189,6 +189,50 @@ fn the_palette_gives_the_keyboard_back() {
     settle(&mut harness);
     assert_eq!(texts(&harness)[0], "second");
     assert_eq!(app(&harness).state.composer.text, "");
+}
+
+/// Colours of all texts of the last frame.
+fn text_colors(harness: &AppHarness) -> BTreeSet<[u8; 4]> {
+    fn add(shape: &Shape, colors: &mut BTreeSet<[u8; 4]>) {
+        match shape {
+            Shape::Vec(shapes) => shapes.iter().for_each(|shape| add(shape, colors)),
+            Shape::Text(text) => {
+                let sections = text.galley.job.sections.iter().map(|s| s.format.color);
+                let own = sections.map(|color| match color {
+                    Color32::PLACEHOLDER => text.fallback_color,
+                    color => color,
+                });
+                colors
+                    .extend(own.map(|color| text.override_text_color.unwrap_or(color).to_array()));
+            }
+            _ => {}
+        }
+    }
+    let mut colors = BTreeSet::new();
+    harness.output().shapes.iter().for_each(|clipped| add(&clipped.shape, &mut colors));
+    colors
+}
+
+#[test]
+fn no_frame_mixes_two_themes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Arc::new(Fake::default());
+    let mut harness = ready(folder.path(), &fake);
+    say(&mut harness, "first");
+    // The colours of the frame in which the palette closes, which is drawn twice, and of a later one.
+    let mut choose = |theme: &str| {
+        press(&mut harness, CTRL_SHIFT, Key::P);
+        write(&mut harness, theme);
+        harness.key_press(Key::Enter);
+        harness.step();
+        let first = text_colors(&harness);
+        harness.run_steps(3);
+        (first, text_colors(&harness))
+    };
+    let (_, light) = choose("light theme");
+    let (first, dark) = choose("dark theme");
+    assert_ne!(light, dark);
+    assert_eq!(first, dark);
 }
 
 #[test]
