@@ -219,11 +219,23 @@ fn no_frame_mixes_two_themes() {
     let fake = Arc::new(Fake::default());
     let mut harness = ready(folder.path(), &fake);
     say(&mut harness, "first");
-    // The colours of the frame in which the palette closes, which is drawn twice, and of a later one.
+    press(&mut harness, CTRL, Key::Num2);
+    assert_eq!(app(&harness).state.settings.view, View::Explore);
+    let key = |key, modifiers| egui::Event::Key {
+        key,
+        physical_key: None,
+        pressed: true,
+        repeat: false,
+        modifiers,
+    };
+    // A slow frame gets all of it at once; its colours, and those of a later one.
     let mut choose = |theme: &str| {
-        press(&mut harness, CTRL_SHIFT, Key::P);
-        write(&mut harness, theme);
-        harness.key_press(Key::Enter);
+        let events = [
+            key(Key::P, CTRL_SHIFT),
+            egui::Event::Text(theme.into()),
+            key(Key::Enter, Modifiers::NONE),
+        ];
+        harness.input_mut().events.extend(events);
         harness.step();
         let first = text_colors(&harness);
         harness.run_steps(3);
