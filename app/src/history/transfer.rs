@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write as _, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{Chat, ChatId, Conversation, Message, MessageId, MessageState, Role, fresh_id};
-use crate::problem::Problem;
+use crate::{problem::Problem, words};
 
 /// Value of `format` in files.
 const FORMAT: &str = "coppice-chats";
@@ -65,11 +65,11 @@ pub fn markdown(conversation: &Conversation) -> String {
         text.push_str(&format!("## {who}\n\n{}\n\n", message.content.trim_end()));
         if let Some(figures) = &message.figures {
             text.push_str(&format!(
-                "*{} on {}, {} tokens, {:.1} tokens/s, first token after {:.0} ms, {} of {} drafted \
+                "*{} on {}, {}, {:.1} tokens/s, first token after {:.0} ms, {} of {} drafted \
                  tokens accepted*\n\n",
                 figures.model,
                 figures.device,
-                figures.tokens,
+                words::tokens(figures.tokens),
                 figures.tokens_per_second,
                 figures.first_token_ms,
                 figures.accepted,

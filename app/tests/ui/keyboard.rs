@@ -17,6 +17,24 @@ fn press(harness: &mut AppHarness, modifiers: Modifiers, key: Key) {
     harness.step();
 }
 
+/// Opens the palette and chooses from it, all in one frame: a slow one gets all of it at once.
+fn choose_at_once(harness: &mut AppHarness, command: &str) {
+    let key = |key, modifiers| egui::Event::Key {
+        key,
+        physical_key: None,
+        pressed: true,
+        repeat: false,
+        modifiers,
+    };
+    let events = [
+        key(Key::P, CTRL_SHIFT),
+        egui::Event::Text(command.into()),
+        key(Key::Enter, Modifiers::NONE),
+    ];
+    harness.input_mut().events.extend(events);
+    harness.step();
+}
+
 fn write(harness: &mut AppHarness, text: &str) {
     harness.event(egui::Event::Text(text.into()));
     harness.step();
@@ -150,21 +168,7 @@ fn what_is_typed_behind_a_shortcut_belongs_to_what_it_opens() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let fake = Arc::new(Fake::default());
     let mut harness = ready(folder.path(), &fake);
-    let key = |key, modifiers| egui::Event::Key {
-        key,
-        physical_key: None,
-        pressed: true,
-        repeat: false,
-        modifiers,
-    };
-    // A slow frame gets all of it at once.
-    let events = [
-        key(Key::P, CTRL_SHIFT),
-        egui::Event::Text("dark theme".into()),
-        key(Key::Enter, Modifiers::NONE),
-    ];
-    harness.input_mut().events.extend(events);
-    harness.step();
+    choose_at_once(&mut harness, "dark theme");
     harness.step();
     let state = &app(&harness).state;
     assert_eq!((state.composer.text.as_str(), state.palette.open), ("", false));
@@ -221,22 +225,9 @@ fn no_frame_mixes_two_themes() {
     say(&mut harness, "first");
     press(&mut harness, CTRL, Key::Num2);
     assert_eq!(app(&harness).state.settings.view, View::Explore);
-    let key = |key, modifiers| egui::Event::Key {
-        key,
-        physical_key: None,
-        pressed: true,
-        repeat: false,
-        modifiers,
-    };
-    // A slow frame gets all of it at once; its colours, and those of a later one.
+    // The colours of the frame of the choice, and of a later one.
     let mut choose = |theme: &str| {
-        let events = [
-            key(Key::P, CTRL_SHIFT),
-            egui::Event::Text(theme.into()),
-            key(Key::Enter, Modifiers::NONE),
-        ];
-        harness.input_mut().events.extend(events);
-        harness.step();
+        choose_at_once(&mut harness, theme);
         let first = text_colors(&harness);
         harness.run_steps(3);
         (first, text_colors(&harness))
