@@ -18,11 +18,44 @@ use crate::record::Recording;
 pub struct FastPlan {
     /// Keeps the views' memory alive; its nodes are what `Stage` numbers refer to.
     pub recording: Recording,
-    /// `(op, stage)` in order.
-    stages: Vec<(usize, Stage)>,
+    stages: Vec<Joined>,
     steps: Vec<Step>,
     counters: Vec<Counter>,
     scratch: ScratchMemory,
+}
+
+/// Stages of which each unit does its part of all, one after the other: a row that was just written is
+/// still in the core's own cache, and one barrier is enough.
+struct Joined {
+    units: usize,
+    cost_ns: usize,
+    /// `(op, stage)` in order.
+    parts: Vec<(usize, Stage)>,
+}
+
+impl Joined {
+    /// Joins a recording's stages as far as their rows allow. `scratch_bytes` tells which ops use the
+    /// memory that all ops share.
+    fn all(stages: impl Iterator<Item = (usize, Stage)>, scratch_bytes: &[usize]) -> Vec<Self> {
+        let mut all: Vec<Self> = vec![];
+        for (op, stage) in stages {
+            let (units, cost_ns) = (stage.units, stage.cost_ns);
+            match all.last_mut() {
+                Some(last) if last.takes(op, &stage, scratch_bytes) => {
+                    last.cost_ns += cost_ns;
+                    last.parts.push((op, stage));
+                }
+                _ => all.push(Self { units, cost_ns, parts: vec![(op, stage)] }),
+            }
+        }
+        all
+    }
+
+    fn takes(&self, op: usize, stage: &Stage, scratch_bytes: &[usize]) -> bool {
+        self.parts.iter().all(|(before, part)| {
+            stage.follows(part) && (*before == op || scratch_bytes[*before] == 0)
+        })
+    }
 }
 
 /// Stages for one thread, then perhaps one for all; ranges of `stages`.
@@ -39,15 +72,16 @@ struct Counter(AtomicUsize);
 impl FastPlan {
     /// Joins the stages of a recording's ops for a team of `threads`.
     pub fn new(recording: Recording, ops: Vec<Stages>, threads: usize) -> Self {
-        let scratch_bytes = ops.iter().map(|op| op.scratch_bytes).max().unwrap_or(0);
-        let stages: Vec<_> = ops
+        let scratch_bytes: Vec<_> = ops.iter().map(|op| op.scratch_bytes).collect();
+        let stages = ops
             .into_iter()
             .enumerate()
-            .flat_map(|(op, stages)| stages.stages.into_iter().map(move |stage| (op, stage)))
-            .collect();
+            .flat_map(|(op, stages)| stages.stages.into_iter().map(move |stage| (op, stage)));
+        let stages = Joined::all(stages, &scratch_bytes);
+        let scratch_bytes = scratch_bytes.into_iter().max().unwrap_or(0);
         let mut steps = vec![];
         let mut first = 0;
-        for (i, (_, stage)) in stages.iter().enumerate() {
+        for (i, stage) in stages.iter().enumerate() {
             if threads > 1 && stage.units > 1 && stage.cost_ns >= SHARE_NS {
                 steps.push(Step { alone: first..i, shared: Some(i) });
                 first = i + 1;
@@ -74,20 +108,23 @@ impl FastPlan {
         }
         let (barrier, failure) = (Barrier::new(team.threads()), Failure::default());
         // A failure skips work but no barrier, so that nobody waits for a thread that left.
-        // SAFETY: (of both `run`s) the recording keeps the views alive, the device is held, and the
-        // steps run each unit once, a stage after the stages before it.
-        let unit = |context: &Context, (op, stage): &(usize, Stage), unit: usize| {
-            failure.catch(*op, || {
-                // SAFETY: as said above.
-                unsafe { stage.run(context, unit) }
-            });
+        // SAFETY: (of all `run`s) the recording keeps the views alive, the device is held, and the
+        // steps run each unit once, a stage after the stages before it; joined stages begin a unit
+        // earlier, but only touch what that unit of those before has done with.
+        let unit = |context: &Context, stage: &Joined, unit: usize| {
+            for (op, part) in &stage.parts {
+                if !failure.failed() {
+                    failure.catch(*op, || {
+                        // SAFETY: as said above.
+                        unsafe { part.run(context, unit) }
+                    });
+                }
+            }
         };
         let alone = |context: &Context, stages: Range<usize>| {
             for stage in &self.stages[stages] {
-                for i in 0..stage.1.units {
-                    if !failure.failed() {
-                        unit(context, stage, i);
-                    }
+                for i in 0..stage.units {
+                    unit(context, stage, i);
                 }
             }
         };
@@ -102,11 +139,7 @@ impl FastPlan {
                     let Some(stage) = step.shared.map(|i| &self.stages[i]) else {
                         continue;
                     };
-                    claim(counters, worker, stage.1.units, |i| {
-                        if !failure.failed() {
-                            unit(&context, stage, i);
-                        }
-                    });
+                    claim(counters, worker, stage.units, |i| unit(&context, stage, i));
                 }
             });
         }

@@ -7,7 +7,10 @@ use super::{
     decode::Group,
     math,
     product::{BF16, F16, F32, Values, with_decoder},
-    stage::{Stage, Stages},
+    stage::{
+        Stage, Stages,
+        Touch::{ReadAny, ReadRow, WriteRow},
+    },
     tensor::Tensor,
 };
 use crate::{
@@ -69,5 +72,6 @@ pub fn embed(op: &Embed) -> BackendResult<Stages> {
         }
         Ok(())
     });
-    Ok(stage.into())
+    let areas = [ids.area(ReadRow), table.area(ReadAny), out.area(WriteRow)];
+    Ok(stage.by_rows(areas).into())
 }

@@ -1,6 +1,6 @@
 //! [`QMatMul`]: rows packed into panels, then groups of outputs shared among threads.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     Isa,
@@ -8,7 +8,7 @@ use super::{
     decode::Decode,
     panels::{Fold, PackCoded, PackF32, Panel, Quad, Rows},
     product::{Finish, ProductF32, WIDEST_F32, product_f32, with_decoder},
-    stage::{Context, SHARE_NS, Stage, Stages},
+    stage::{Context, SHARE_NS, Stage, Stages, Touch},
     tensor::Tensor,
 };
 use crate::{
@@ -67,15 +67,16 @@ impl Pack {
         }
     }
 
-    /// Packs blocks `first .. first + count` of one panel of `x [M, K]` into its part of the
-    /// scratch memory.
+    /// Packs some rows, of one panel of `x [M, K]` and with its padding, and of these blocks
+    /// `first .. first + count` into the panel's part of the scratch memory.
     ///
     /// # Safety
-    /// The scratch memory holds all panels, and these blocks are nobody else's.
+    /// The scratch memory holds all panels, and these blocks of these rows are nobody else's.
     unsafe fn run(
         self,
         x: Tensor<f32>,
         panel: Panel,
+        rows: Range<usize>,
         (first_block, count): (usize, usize),
         context: &Context,
     ) {
@@ -88,19 +89,66 @@ impl Pack {
             match self {
                 Self::Codes { bytes: 1, fold, halves } => {
                     let out = scratch.part::<Quad>(at, blocks * Rows::<1, 1>::QUADS);
-                    context.isa.run(PackCoded::<1> { x, panel, first_block, fold, halves, out });
+                    context.isa.run(PackCoded::<1> {
+                        x,
+                        panel,
+                        rows,
+                        first_block,
+                        fold,
+                        halves,
+                        out,
+                    });
                 }
                 Self::Codes { fold, halves, .. } => {
                     let out = scratch.part::<Quad>(at, blocks * Rows::<2, 1>::QUADS);
-                    context.isa.run(PackCoded::<2> { x, panel, first_block, fold, halves, out });
+                    context.isa.run(PackCoded::<2> {
+                        x,
+                        panel,
+                        rows,
+                        first_block,
+                        fold,
+                        halves,
+                        out,
+                    });
                 }
                 Self::F32 => {
                     let out = scratch.part(at, blocks * BLOCK);
-                    PackF32 { x, panel, first: first_block * BLOCK, out }.run();
+                    PackF32 { x, panel, rows, first: first_block * BLOCK, out }.run();
                 }
             }
         }
     }
+}
+
+/// Packs all rows of `x`: row by row where there is one for each thread, so that whoever made a row
+/// packs it, else by blocks.
+fn pack_stage(x: Tensor<f32>, pack: Pack, panels: &Arc<[Panel]>, threads: usize) -> Stage {
+    let (m, k, panels) = (x.rows(), x.width(), Arc::clone(panels));
+    let blocks = k / BLOCK;
+    // About 3 elements a nanosecond; a few rows are not worth cutting.
+    let cost_ns = m * k / 3;
+    if m >= threads {
+        let areas = [x.area(Touch::ReadRow)];
+        let stage = Stage::new(m, cost_ns, move |context, m| {
+            let at = panels.partition_point(|panel| panel.first + panel.rows <= m);
+            let (panel, t) = (panels[at], m - panels[at].first);
+            let end = if t + 1 == panel.rows { panel.width } else { t + 1 };
+            // SAFETY: rows of panels are disjoint parts of the scratch memory.
+            unsafe { pack.run(x, panel, t..end, (0, blocks), context) };
+            Ok(())
+        });
+        return stage.by_rows(areas);
+    }
+    let pieces = if panels.len() < 2 * threads && cost_ns >= SHARE_NS { 2 * threads } else { 1 };
+    let piece = blocks.div_ceil(pieces);
+    let pieces = blocks.div_ceil(piece);
+    Stage::new(panels.len() * pieces, cost_ns, move |context, unit| {
+        let (panel, first) = (panels[unit / pieces], unit % pieces * piece);
+        let count = piece.min(blocks - first);
+        // SAFETY: blocks of panels are disjoint parts of the scratch memory.
+        unsafe { pack.run(x, panel, 0..panel.width, (first, count), context) };
+        Ok(())
+    })
 }
 
 /// Stages of a matrix product.
@@ -114,20 +162,7 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
     let panels: Arc<[Panel]> = pack.cut(m, isa).into();
     let padded: usize = panels.iter().map(|p| p.width).sum();
 
-    let pack_panels = Arc::clone(&panels);
-    let blocks = k / BLOCK;
-    // About 3 elements a nanosecond; a few rows are not worth cutting.
-    let pack_ns = m * k / 3;
-    let pieces = if panels.len() < 2 * threads && pack_ns >= SHARE_NS { 2 * threads } else { 1 };
-    let piece = blocks.div_ceil(pieces);
-    let pieces = blocks.div_ceil(piece);
-    let pack_stage = Stage::new(panels.len() * pieces, pack_ns, move |context, unit| {
-        let (panel, first) = (pack_panels[unit / pieces], unit % pieces * piece);
-        // SAFETY: blocks of panels are disjoint parts of the scratch memory.
-        unsafe { pack.run(x, panel, (first, piece.min(blocks - first)), context) };
-        Ok(())
-    });
-
+    let pack_stage = pack_stage(x, pack, &panels, threads);
     let groups = layout.groups();
     let group_bytes = layout.bytes.div_ceil(groups);
     let per_unit = groups.div_ceil(threads * UNITS_PER_THREAD).min(UNIT_BYTES / group_bytes).max(1);

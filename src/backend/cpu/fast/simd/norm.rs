@@ -2,7 +2,10 @@
 
 use super::{
     Kernel, LANES, Simd, math,
-    stage::{Stage, Stages},
+    stage::{
+        Stage, Stages,
+        Touch::{ReadAny, ReadRow, WriteRow},
+    },
     tensor::Tensor,
 };
 use crate::{
@@ -84,7 +87,8 @@ pub fn rms_norm(op: &RmsNorm) -> BackendResult<Stages> {
         context.isa.run(norm);
         Ok(())
     });
-    Ok(stage.into())
+    let areas = [x.area(ReadRow), y.area(WriteRow), weight.area(ReadAny)];
+    Ok(stage.by_rows(areas).into())
 }
 
 /// Stages of [`AddRmsNorm`]: a unit is a row.
@@ -100,7 +104,8 @@ pub fn add_rms_norm(op: &AddRmsNorm) -> BackendResult<Stages> {
         }
         Ok(())
     });
-    Ok(stage.into())
+    let areas = [r.area(ReadRow), x.area(WriteRow), y.area(WriteRow), weight.area(ReadAny)];
+    Ok(stage.by_rows(areas).into())
 }
 
 /// Stages of [`HeadRmsNorm`]: a unit is a row.
@@ -113,5 +118,5 @@ pub fn head_rms_norm(op: &HeadRmsNorm) -> BackendResult<Stages> {
         context.isa.run(norm);
         Ok(())
     });
-    Ok(stage.into())
+    Ok(stage.by_rows([x.area(WriteRow), weight.area(ReadAny)]).into())
 }

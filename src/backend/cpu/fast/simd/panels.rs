@@ -4,6 +4,8 @@
 //! kernel reads one stream at constant displacements. How rows are cut depends on M, but a
 //! row's own numbers and the order of its sum do not.
 
+use std::ops::Range;
+
 use super::{Kernel, LANES, Simd, tensor::Tensor};
 use crate::quant::{
     BLOCK,
@@ -105,8 +107,10 @@ pub enum Fold {
 pub struct PackCoded<'a, const P: usize> {
     /// `[M, K]` f32.
     pub x: Tensor<f32>,
-    /// Which rows.
+    /// Of which rows.
     pub panel: Panel,
+    /// Which of them, padding included.
+    pub rows: Range<usize>,
     /// First of the blocks to do; `out` says how many.
     pub first_block: usize,
     /// What to precompute.
@@ -123,7 +127,7 @@ impl<const P: usize> Kernel for PackCoded<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let width = self.panel.width;
-        for t in 0..width {
+        for t in self.rows {
             let blocks = self.out.chunks_exact_mut(width * Rows::<P, 1>::QUADS);
             let put = |out: &mut [Quad], codes: &Codes<P>, scale: Scale| {
                 let (all_codes, scales) = out.split_at_mut(width * 2 * P);
@@ -198,8 +202,10 @@ fn quantize<S: Simd, const P: usize>(
 pub struct PackF32<'a> {
     /// `[M, K]` f32.
     pub x: Tensor<f32>,
-    /// Which rows.
+    /// Of which rows.
     pub panel: Panel,
+    /// Which of them, padding included.
+    pub rows: Range<usize>,
     /// First of the elements to do; `out` says how many.
     pub first: usize,
     /// `[elements][width]`.
@@ -209,7 +215,7 @@ pub struct PackF32<'a> {
 impl PackF32<'_> {
     /// Runs; nothing to gain from vectors.
     pub fn run(self) {
-        for t in 0..self.panel.width {
+        for t in self.rows {
             let out = self.out[t..].iter_mut().step_by(self.panel.width);
             if t >= self.panel.rows {
                 out.for_each(|out| *out = 0.0);

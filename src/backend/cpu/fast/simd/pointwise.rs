@@ -2,7 +2,10 @@
 
 use super::{
     Kernel, LANES, Simd, math,
-    stage::{Stage, Stages},
+    stage::{
+        Stage, Stages,
+        Touch::{ReadAny, ReadRow, WriteRow},
+    },
     tensor::Tensor,
 };
 use crate::{
@@ -53,7 +56,7 @@ pub fn gate_mul(op: &GateMul) -> BackendResult<Stages> {
         context.isa.run(GateRow { gate, up, out, kind });
         Ok(())
     });
-    Ok(stage.into())
+    Ok(stage.by_rows([gate_up.area(ReadRow), out.area(WriteRow)]).into())
 }
 
 /// A row of [`Rope`]: all heads.
@@ -135,7 +138,9 @@ pub fn rope(op: &Rope) -> BackendResult<Stages> {
         }
         Ok(())
     });
-    Ok(stage.into())
+    Ok(stage
+        .by_rows([x.area(WriteRow), positions.area(ReadRow), cos.area(ReadAny), sin.area(ReadAny)])
+        .into())
 }
 
 /// Stages of [`GatherRows`]: a unit is a row.
@@ -154,7 +159,7 @@ pub fn gather_rows(op: &GatherRows) -> BackendResult<Stages> {
         }
         Ok(())
     });
-    Ok(stage.into())
+    Ok(stage.by_rows([src.area(ReadAny), rows.area(ReadRow), dst.area(WriteRow)]).into())
 }
 
 /// Stages of `Copy`: a unit is a row.
@@ -212,7 +217,7 @@ pub fn add(op: &Add) -> BackendResult<Stages> {
         }
         Ok(())
     });
-    Ok(stage.into())
+    Ok(stage.by_rows([x.area(ReadRow), y.area(WriteRow)]).into())
 }
 
 /// A row of [`SiluAdd`].
@@ -242,5 +247,5 @@ pub fn silu_add(op: &SiluAdd) -> BackendResult<Stages> {
         context.isa.run(SiluRow { y, x });
         Ok(())
     });
-    Ok(stage.into())
+    Ok(stage.by_rows([y.area(ReadRow), x.area(WriteRow)]).into())
 }

@@ -75,6 +75,44 @@ impl Scratch {
 /// Units of one stage; the message says what is wrong with the *contents* of a state buffer.
 pub type Run = Box<dyn Fn(&Context, usize) -> Result<(), String> + Send + Sync>;
 
+/// Memory that a stage whose units are rows touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Address of the first byte, and behind the last.
+    pub bytes: (usize, usize),
+    /// Bytes of a row, and from one row to the next.
+    pub row: (usize, usize),
+    /// What units do with it.
+    pub touch: Touch,
+}
+
+/// How the units of a stage touch an [`Area`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Unit `i` reads row `i` of it.
+    ReadRow,
+    /// Unit `i` writes row `i` of it, and may read that.
+    WriteRow,
+    /// Units read any of it.
+    ReadAny,
+}
+
+impl Area {
+    /// True if unit `i` of a stage may touch `other` right after unit `i` of the stage before it touched
+    /// `self`, while other units of both are under way.
+    fn goes_with(&self, other: &Self) -> bool {
+        let writes = [self, other].iter().any(|area| area.touch == Touch::WriteRow);
+        let apart = self.bytes.1 <= other.bytes.0 || other.bytes.1 <= self.bytes.0;
+        if !writes || apart {
+            return true;
+        }
+        let any = [self, other].iter().any(|area| area.touch == Touch::ReadAny);
+        let low = self.bytes.0.min(other.bytes.0);
+        let (stride, in_row) = (self.row.1, |area: &Self| area.bytes.0 - low + area.row.0);
+        !any && stride == other.row.1 && in_row(self).max(in_row(other)) <= stride
+    }
+}
+
 /// Independent pieces of work; a stage begins when the stage before it is done.
 ///
 /// The contract that the kernels' unsafe blocks refer to: units of one stage write disjoint memory
@@ -85,6 +123,8 @@ pub struct Stage {
     pub units: usize,
     /// Rough time of all units on one thread, in nanoseconds: small stages are not worth sharing.
     pub cost_ns: usize,
+    /// All that the units touch, if unit `i` does row `i`: then stages can be joined.
+    pub areas: Option<Vec<Area>>,
     run: Run,
 }
 
@@ -95,7 +135,21 @@ impl Stage {
         cost_ns: usize,
         run: impl Fn(&Context, usize) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        Self { units, cost_ns, run: Box::new(run) }
+        Self { units, cost_ns, areas: None, run: Box::new(run) }
+    }
+
+    /// The stage, whose units are rows and touch `areas` only.
+    pub fn by_rows(self, areas: impl Into<Vec<Area>>) -> Self {
+        Self { areas: Some(areas.into()), ..self }
+    }
+
+    /// True if each unit of this stage may follow the same unit of `before` at once.
+    pub fn follows(&self, before: &Self) -> bool {
+        let (Some(before_areas), Some(areas)) = (&before.areas, &self.areas) else {
+            return false;
+        };
+        let fits = |area: &Area| before_areas.iter().all(|before| before.goes_with(area));
+        self.units == before.units && areas.iter().all(fits)
     }
 
     /// Does unit `unit`.
@@ -118,5 +172,42 @@ pub struct Stages {
 impl From<Stage> for Stages {
     fn from(stage: Stage) -> Self {
         Self { stages: vec![stage], scratch_bytes: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_follow_each_other_where_they_are_the_same_rows() {
+        let area = |first: usize, row: (usize, usize), touch| Area {
+            bytes: (first, first + 3 * row.1 + row.0),
+            row,
+            touch,
+        };
+        let stage = |areas: &[Area]| Stage::new(4, 0, |_, _| Ok(())).by_rows(areas);
+        let written = stage(&[area(0, (64, 64), Touch::WriteRow)]);
+        let cases = [
+            (true, area(0, (64, 64), Touch::ReadRow)),
+            (true, area(0, (64, 64), Touch::WriteRow)),
+            // A part of each row; the rows of a wider view do not match.
+            (true, area(16, (32, 64), Touch::ReadRow)),
+            (false, area(0, (128, 128), Touch::ReadRow)),
+            (false, area(32, (64, 64), Touch::ReadRow)),
+            // Another row than the one just written.
+            (false, area(64, (64, 64), Touch::ReadRow)),
+            (false, area(0, (64, 64), Touch::ReadAny)),
+            // Elsewhere.
+            (true, area(4096, (64, 64), Touch::ReadAny)),
+        ];
+        for (follows, touched) in cases {
+            assert_eq!(stage(&[touched]).follows(&written), follows, "{touched:?}");
+            let Touch::ReadRow = touched.touch else { continue };
+            assert_eq!(written.follows(&stage(&[touched])), follows, "{touched:?} read first");
+        }
+        let read = stage(&[area(64, (64, 64), Touch::ReadAny)]);
+        assert!(read.follows(&stage(&[area(0, (64, 64), Touch::ReadRow)])), "nobody writes");
+        assert!(!Stage::new(4, 0, |_, _| Ok(())).follows(&read), "units are not rows");
     }
 }

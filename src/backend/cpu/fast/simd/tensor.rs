@@ -7,6 +7,7 @@
 
 use std::{marker::PhantomData, slice};
 
+use super::stage::{Area, Touch};
 use crate::backend::{BackendResult, View, cpu::HostMemory};
 
 /// Where the rows of a view lie in host memory. Copies it hands out are bounds-checked; that nobody
@@ -68,6 +69,14 @@ impl<T: bytemuck::Pod> Tensor<T> {
     /// Elements of a row.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// The memory, and how a stage by rows touches it.
+    pub fn area(&self, touch: Touch) -> Area {
+        let size = size_of::<T>();
+        let (first, row) = (self.base as usize, (self.width * size, self.stride * size));
+        let bytes = self.rows.checked_sub(1).map_or(0, |last| last * row.1 + row.0);
+        Area { bytes: (first, first + bytes), row, touch }
     }
 
     /// Row `i`.

@@ -8,7 +8,7 @@
 //! Keys of a chunk are turned to `[d][64]`, so that sixteen scores are the lanes of a vector and no
 //! sum crosses lanes; both chunks serve all rows of a unit and all query heads of the group.
 
-use std::{ops::Range, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
 mod chunk;
 mod softmax;
@@ -219,7 +219,7 @@ impl Attention {
         let (queries, d) = (self.queries(), self.padded_d);
         let mut rest = memory;
         let mut take = |count: usize| {
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(count);
+            let (now, later) = mem::take(&mut rest).split_at_mut(count);
             rest = later;
             now
         };
@@ -262,25 +262,34 @@ impl Kernel for Unit<'_> {
         let mut local = op.local(self.memory);
         load_queries(s, op, self.g, sights, local.q);
         let queries = sights.len() * op.heads_per_group;
-        reset(local.total);
+        let states = queries * op.state_len();
+        // What is merged with nothing stays as it is.
+        let alone = self.spans.len() == 1;
+        reset(&mut local.total[..states]);
         for span in self.spans {
             let (from, to) = (span * SPAN, (span + 1) * SPAN);
             if !sights.iter().any(|row| row.first < to && from < row.seen) {
                 continue;
             }
-            reset(local.state);
+            if alone {
+                mem::swap(&mut local.state, &mut local.total);
+            } else {
+                reset(&mut local.state[..states]);
+            }
             for chunk in (from..to).step_by(CHUNK) {
                 chunk_of_rows(s, op, self.g, sights, chunk, &mut local)?;
             }
-            let states = local.state.chunks_exact(op.state_len());
-            for (total, state) in
-                local.total.chunks_exact_mut(op.state_len()).zip(states).take(queries)
-            {
+            if alone {
+                mem::swap(&mut local.state, &mut local.total);
+                continue;
+            }
+            let states = local.state[..states].chunks_exact(op.state_len());
+            for (total, state) in local.total.chunks_exact_mut(op.state_len()).zip(states) {
                 merge(s, total, state);
             }
         }
         if let Some(partial) = self.partial {
-            partial[..local.total.len()].copy_from_slice(local.total);
+            partial[..states].copy_from_slice(&local.total[..states]);
             return Ok(());
         }
         for (i, total) in local.total.chunks_exact(op.state_len()).take(queries).enumerate() {
@@ -337,9 +346,11 @@ impl Kernel for Merge<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Result<(), String> {
         let (op, len) = (self.op, self.op.state_len());
+        let queries = self.rows.len() * op.heads_per_group;
         let (total, spans) = self.partial.split_at_mut(op.queries() * len);
         for span in spans.chunks_exact(op.queries() * len) {
-            for (total, state) in total.chunks_exact_mut(len).zip(span.chunks_exact(len)) {
+            let states = span.chunks_exact(len).take(queries);
+            for (total, state) in total.chunks_exact_mut(len).zip(states) {
                 merge(s, total, state);
             }
         }
@@ -347,7 +358,6 @@ impl Kernel for Merge<'_> {
         for (sight, row) in sights.iter_mut().zip(self.rows.clone()) {
             sight.row = row;
         }
-        let queries = self.rows.len() * op.heads_per_group;
         for (i, total) in total.chunks_exact(len).take(queries).enumerate() {
             write_out(s, op, self.g, &sights, i, total);
         }

@@ -40,8 +40,14 @@ fn exp_one<S: Simd>(s: S, x: f32) -> f32 {
 /// Scores to weights; gives the factor for what was summed before.
 #[inline(always)]
 pub(super) fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut [f32]) -> f32 {
-    scores[..place.low].fill(f32::NEG_INFINITY);
-    scores[place.high..].fill(f32::NEG_INFINITY);
+    // Whole vectors that the row sees nothing of would add zeros.
+    let (before, rest) = scores.split_at_mut(place.low / LANES * LANES);
+    let (scores, behind) = rest.split_at_mut(place.high.next_multiple_of(LANES) - before.len());
+    let (low, high) = (place.low - before.len(), place.high - before.len());
+    before.fill(0.0);
+    behind.fill(0.0);
+    scores[..low].fill(f32::NEG_INFINITY);
+    scores[high..].fill(f32::NEG_INFINITY);
     let mut max = s.splat(f32::NEG_INFINITY);
     for scores in scores.chunks_exact(LANES) {
         max = s.max(math::load(s, scores), max);
@@ -58,8 +64,8 @@ pub(super) fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut
         let weights = math::exp(s, s.sub(math::load(s, scores), s.splat(max)));
         math::store(s, weights, scores);
     }
-    scores[..place.low].fill(0.0);
-    scores[place.high..].fill(0.0);
+    scores[..low].fill(0.0);
+    scores[high..].fill(0.0);
     let mut sum = s.splat(0.0);
     for weights in scores.chunks_exact(LANES) {
         sum = s.add(sum, math::load(s, weights));

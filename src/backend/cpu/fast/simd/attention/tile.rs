@@ -26,7 +26,11 @@ macro_rules! in_tiles {
                 const $n: usize = TILE;
                 $body;
                 $first += TILE;
-            } else if <$simd>::TILE >= TILE && left >= 2 {
+            } else if <$simd>::TILE >= TILE && left == 3 {
+                const $n: usize = 3;
+                $body;
+                $first += 3;
+            } else if <$simd>::TILE >= TILE && left == 2 {
                 const $n: usize = 2;
                 $body;
                 $first += 2;
