@@ -365,6 +365,11 @@ fn every_kind_of_draft_is_compared_with_plain_decoding_and_a_stopped_run_goes_on
         sandbox.run([&LOSSLESS[..], &["-m", "no-such.gguf", "--drafts", "no-such"]].concat());
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("there are no such drafts"), "{}", wrong.stderr);
+    for nodes in ["1", "65"] {
+        let wrong = sandbox.run([&LOSSLESS[..], &["-m", "no-such.gguf", "--tree", nodes]].concat());
+        assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+        assert!(wrong.stderr.contains("tree"), "{}", wrong.stderr);
+    }
     let bench = || on_cpu(&sandbox, &[&LOSSLESS[..], &["--json"]].concat());
     let whole = bench();
     assert_eq!(whole.code, Some(0), "{}", whole.stderr);

@@ -227,6 +227,9 @@ pub struct BenchLossless {
     /// Note answers here as they come, and go on where an earlier run of the same command stopped
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Nodes of the trees that heads fill, root included
+    #[arg(long, value_name = "NODES", default_value_t = 16)]
+    pub tree: usize,
     /// Draft heads [default: those that come with the program]
     #[arg(long, value_name = "FILE")]
     pub heads: Option<PathBuf>,

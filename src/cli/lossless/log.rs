@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    cli::low_spec::BenchLossless,
     engine::Engine,
     error::{Error, Result},
 };
@@ -25,12 +26,20 @@ pub(super) struct Header {
     pub(super) device: String,
     pub(super) max_tokens: usize,
     pub(super) seed: u64,
+    /// Nodes of the trees of heads.
+    #[serde(default = "sixteen")]
+    pub(super) tree: usize,
     /// SHA-256 of all prompts.
     prompts: String,
 }
 
+/// Before logs said so.
+const fn sixteen() -> usize {
+    16
+}
+
 impl Header {
-    pub(super) fn new(engine: &Engine, prompts: &[Vec<u32>], max_tokens: usize, seed: u64) -> Self {
+    pub(super) fn new(engine: &Engine, prompts: &[Vec<u32>], args: &BenchLossless) -> Self {
         let mut hash = Sha256::new();
         for prompt in prompts {
             hash.update((prompt.len() as u64).to_le_bytes());
@@ -40,8 +49,9 @@ impl Header {
             schema: SCHEMA,
             model: engine.name().into(),
             device: engine.adapter().to_string(),
-            max_tokens,
-            seed,
+            max_tokens: args.max_tokens,
+            seed: args.seed,
+            tree: args.tree,
             prompts: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }

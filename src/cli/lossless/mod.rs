@@ -36,13 +36,16 @@ use crate::{
     text::{AddSpecial, ChatInput, Message, ParseSpecial},
 };
 
-/// Nodes of the trees that heads fill.
-const NODES: usize = 16;
-
 pub(super) fn main(args: &low_spec::BenchLossless, term: &Term) -> anyhow::Result<ExitCode> {
     if args.max_tokens == 0 {
         return Err(Error::invalid("--max-tokens must be at least 1").into());
     }
+    if args.tree < 2 {
+        return Err(Error::invalid("--tree must be at least 2: the root is one node").into());
+    }
+    let spec =
+        Speculation { gate: false, tree: TreeChoice::Nodes(args.tree), ..Speculation::default() };
+    spec.check()?;
     let take = Take::of(args.limit, args.per_category);
     let questions = questions::read(&args.questions, take)?;
     let settings = settings::named(&args.settings)?;
@@ -61,13 +64,14 @@ pub(super) fn main(args: &low_spec::BenchLossless, term: &Term) -> anyhow::Resul
             term.note(&format!("coppice: left out, question {id} has {} tokens", prompt.len()));
         }
     }
-    let header = Header::new(&engine, &prompts, args.max_tokens, args.seed);
+    let header = Header::new(&engine, &prompts, args);
     let mut run = Run {
         engine: &mut engine,
         log: Log::open(args.log.as_deref(), &header)?,
         prompts,
         max_tokens: args.max_tokens,
         seed: args.seed,
+        spec,
         cancel: &cancel,
     };
     let mut bar = WorkBar::new(term);
@@ -106,6 +110,8 @@ struct Run<'a> {
     prompts: Vec<Vec<u32>>,
     max_tokens: usize,
     seed: u64,
+    /// But for the method.
+    spec: Speculation,
     cancel: &'a AtomicBool,
 }
 
@@ -170,11 +176,7 @@ impl Run<'_> {
             let text = [&self.prompts[at][..], &plain].concat();
             self.engine.set_proposer(Box::new(drafts::Recorded::new(text, self.engine.vocab())));
         }
-        let spec = Speculation {
-            gate: false,
-            tree: TreeChoice::Nodes(NODES),
-            ..Speculation::by(kind.method())
-        };
+        let spec = Speculation { method: kind.method(), ..self.spec.clone() };
         let (ids, rounds, accepted) = self.answer(setting, at, &spec)?;
         let differs = (0..plain.len().max(ids.len())).find(|&i| plain.get(i) != ids.get(i));
         self.log.add(Entry {

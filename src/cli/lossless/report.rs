@@ -31,6 +31,7 @@ pub(super) struct Report {
     prompts: usize,
     max_tokens: usize,
     seed: u64,
+    tree: usize,
     lossless: bool,
     /// By kind of drafts, then by setting.
     cells: Vec<Cell>,
@@ -74,6 +75,7 @@ impl Report {
             prompts,
             max_tokens: header.max_tokens,
             seed: header.seed,
+            tree: header.tree,
             lossless: cells.iter().all(|cell| cell.differ.is_empty()),
             cells,
             settings: settings.iter().map(|setting| setting.name).collect(),
@@ -92,13 +94,14 @@ impl Report {
     /// A row for each kind of drafts, a column for each setting.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "{} on {}: {} prompts, {} tokens each, seed {}. Prompts whose ids are plain decoding's, \
+            "{} on {}: {} prompts, {} tokens each, seed {}, trees of {}. Prompts whose ids are plain decoding's, \
              and tokens a round.\n\n| drafts | {} |\n|---|{}\n",
             self.model,
             self.device,
             self.prompts,
             self.max_tokens,
             self.seed,
+            self.tree,
             self.settings.join(" | "),
             "---|".repeat(self.settings.len())
         );
