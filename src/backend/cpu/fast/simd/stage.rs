@@ -113,7 +113,8 @@ impl Area {
     }
 }
 
-/// Independent pieces of work; a stage begins when the stage before it is done.
+/// Independent pieces of work; a stage begins when the stage before it is done, and a unit of one
+/// that [follows](Self::follows) it by rows when the same unit there is.
 ///
 /// The contract that the kernels' unsafe blocks refer to: units of one stage write disjoint memory
 /// and read none that another unit of the stage writes; each unit runs once a submission; the
