@@ -216,7 +216,7 @@ fn rate(ratio: Ratio) -> String {
 }
 
 /// A field of CSV (RFC 4180).
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

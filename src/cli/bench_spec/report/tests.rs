@@ -102,5 +102,5 @@ fn every_format_has_all_methods_and_categories() {
     let chart = report.chart();
     assert_eq!(chart.groups.last().map(String::as_str), Some("overall"));
     assert_eq!(chart.series[1].values.len(), chart.groups.len());
-    assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
+    assert_eq!(output::quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
 }
