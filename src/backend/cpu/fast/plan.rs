@@ -8,7 +8,7 @@ use std::{
 use super::{
     simd::{
         Isa,
-        stage::{Context, SHARE_NS, ScratchMemory, Stage, Stages},
+        stage::{Context, SHARE_NS, ScratchMemory, Stage, Stages, Work},
     },
     team::{Barrier, Failure, Team},
 };
@@ -18,6 +18,9 @@ use crate::record::Recording;
 pub struct FastPlan {
     /// Keeps the views' memory alive; its nodes are what `Stage` numbers refer to.
     pub recording: Recording,
+    /// `(op, work)` of all stages in order, side by side: weights drive it out of the caches between
+    /// one step of a model and the next.
+    work: Vec<(usize, Work)>,
     stages: Vec<Joined>,
     steps: Vec<Step>,
     counters: Vec<Counter>,
@@ -29,32 +32,28 @@ pub struct FastPlan {
 struct Joined {
     units: usize,
     cost_ns: usize,
-    /// `(op, stage)` in order.
-    parts: Vec<(usize, Stage)>,
+    /// Of the plan's `work`, in order.
+    work: Range<usize>,
 }
 
 impl Joined {
-    /// Joins a recording's stages as far as their rows allow. `scratch_bytes` tells which ops use the
-    /// memory that all ops share.
-    fn all(stages: impl Iterator<Item = (usize, Stage)>, scratch_bytes: &[usize]) -> Vec<Self> {
+    /// Joins stages, given with their ops, as far as their rows allow. `scratch_bytes` tells which ops
+    /// use the memory that all ops share.
+    fn all(stages: &[(usize, Stage)], scratch_bytes: &[usize]) -> Vec<Self> {
         let mut all: Vec<Self> = vec![];
-        for (op, stage) in stages {
-            let (units, cost_ns) = (stage.units, stage.cost_ns);
+        for (i, (op, stage)) in stages.iter().enumerate() {
+            let joins = |(before, part): &(usize, Stage)| {
+                stage.follows(part) && (before == op || scratch_bytes[*before] == 0)
+            };
             match all.last_mut() {
-                Some(last) if last.takes(op, &stage, scratch_bytes) => {
-                    last.cost_ns += cost_ns;
-                    last.parts.push((op, stage));
+                Some(last) if stages[last.work.clone()].iter().all(joins) => {
+                    last.cost_ns += stage.cost_ns;
+                    last.work.end = i + 1;
                 }
-                _ => all.push(Self { units, cost_ns, parts: vec![(op, stage)] }),
+                _ => all.push(Self { units: stage.units, cost_ns: stage.cost_ns, work: i..i + 1 }),
             }
         }
         all
-    }
-
-    fn takes(&self, op: usize, stage: &Stage, scratch_bytes: &[usize]) -> bool {
-        self.parts.iter().all(|(before, part)| {
-            stage.follows(part) && (*before == op || scratch_bytes[*before] == 0)
-        })
     }
 }
 
@@ -73,11 +72,13 @@ impl FastPlan {
     /// Joins the stages of a recording's ops for a team of `threads`.
     pub fn new(recording: Recording, ops: Vec<Stages>, threads: usize) -> Self {
         let scratch_bytes: Vec<_> = ops.iter().map(|op| op.scratch_bytes).collect();
-        let stages = ops
+        let all: Vec<_> = ops
             .into_iter()
             .enumerate()
-            .flat_map(|(op, stages)| stages.stages.into_iter().map(move |stage| (op, stage)));
-        let stages = Joined::all(stages, &scratch_bytes);
+            .flat_map(|(op, stages)| stages.stages.into_iter().map(move |stage| (op, stage)))
+            .collect();
+        let stages = Joined::all(&all, &scratch_bytes);
+        let work = all.into_iter().map(|(op, stage)| (op, stage.into_work())).collect();
         let scratch_bytes = scratch_bytes.into_iter().max().unwrap_or(0);
         let mut steps = vec![];
         let mut first = 0;
@@ -91,6 +92,7 @@ impl FastPlan {
         Self {
             recording,
             counters: (0..steps.len() * threads).map(|_| Counter::default()).collect(),
+            work,
             stages,
             steps,
             scratch: ScratchMemory::new(scratch_bytes),
@@ -112,11 +114,11 @@ impl FastPlan {
         // steps run each unit once, a stage after the stages before it; joined stages begin a unit
         // earlier, but only touch what that unit of those before has done with.
         let unit = |context: &Context, stage: &Joined, unit: usize| {
-            for (op, part) in &stage.parts {
+            for (op, work) in &self.work[stage.work.clone()] {
                 if !failure.failed() {
                     failure.catch(*op, || {
                         // SAFETY: as said above.
-                        unsafe { part.run(context, unit) }
+                        unsafe { work.run(context, unit) }
                     });
                 }
             }

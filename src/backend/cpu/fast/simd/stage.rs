@@ -153,12 +153,22 @@ impl Stage {
         self.units == before.units && areas.iter().all(fits)
     }
 
+    /// What its units do, without what it took to plan them.
+    pub fn into_work(self) -> Work {
+        Work(self.run)
+    }
+}
+
+/// What the units of a [`Stage`] do.
+pub struct Work(Run);
+
+impl Work {
     /// Does unit `unit`.
     ///
     /// # Safety
-    /// As the contract of the type says.
+    /// As the contract of [`Stage`] says.
     pub unsafe fn run(&self, context: &Context, unit: usize) -> Result<(), String> {
-        (self.run)(context, unit)
+        (self.0)(context, unit)
     }
 }
 
