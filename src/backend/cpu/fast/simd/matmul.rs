@@ -67,53 +67,40 @@ impl Pack {
         }
     }
 
-    /// Packs some rows, of one panel of `x [M, K]` and with its padding, and of these blocks
-    /// `first .. first + count` into the panel's part of the scratch memory.
+    /// Packs some blocks of some rows of one panel of `x [M, K]`, padding included, into the panel's part
+    /// of the scratch memory.
     ///
     /// # Safety
-    /// The scratch memory holds all panels, and these blocks of these rows are nobody else's.
+    /// These blocks of these rows are nobody else's, and nobody writes `x`.
     unsafe fn run(
         self,
         x: Tensor<f32>,
         panel: Panel,
         rows: Range<usize>,
-        (first_block, count): (usize, usize),
+        blocks: Range<usize>,
         context: &Context,
     ) {
         let row_bytes = self.row_bytes(x.width());
         let block_bytes = panel.width * row_bytes / (x.width() / BLOCK);
-        let (at, blocks) = (panel.at * row_bytes + first_block * block_bytes, panel.width * count);
-        let scratch = context.scratch;
-        // SAFETY: the caller's.
+        let at = panel.at * row_bytes + blocks.start * block_bytes;
+        let (scratch, all) = (context.scratch, panel.width * blocks.len());
+        // SAFETY: the caller's; the places are checked to hold all rows of these blocks.
         unsafe {
             match self {
                 Self::Codes { bytes: 1, fold, halves } => {
-                    let out = scratch.part::<Quad>(at, blocks * Rows::<1, 1>::QUADS);
-                    context.isa.run(PackCoded::<1> {
-                        x,
-                        panel,
-                        rows,
-                        first_block,
-                        fold,
-                        halves,
-                        out,
-                    });
+                    let out = scratch.place::<Quad>(at, all * Rows::<1, 1>::QUADS);
+                    let pack = PackCoded::<1> { x, panel, rows, blocks, fold, halves, out };
+                    pack.run(context.isa);
                 }
                 Self::Codes { fold, halves, .. } => {
-                    let out = scratch.part::<Quad>(at, blocks * Rows::<2, 1>::QUADS);
-                    context.isa.run(PackCoded::<2> {
-                        x,
-                        panel,
-                        rows,
-                        first_block,
-                        fold,
-                        halves,
-                        out,
-                    });
+                    let out = scratch.place::<Quad>(at, all * Rows::<2, 1>::QUADS);
+                    let pack = PackCoded::<2> { x, panel, rows, blocks, fold, halves, out };
+                    pack.run(context.isa);
                 }
                 Self::F32 => {
-                    let out = scratch.part(at, blocks * BLOCK);
-                    PackF32 { x, panel, rows, first: first_block * BLOCK, out }.run();
+                    let out = scratch.place(at, all * BLOCK);
+                    let elements = blocks.start * BLOCK..blocks.end * BLOCK;
+                    PackF32 { x, panel, rows, elements, out }.run();
                 }
             }
         }
@@ -134,7 +121,7 @@ fn pack_stage(x: Tensor<f32>, pack: Pack, panels: &Arc<[Panel]>, threads: usize)
             let (panel, t) = (panels[at], m - panels[at].first);
             let end = if t + 1 == panel.rows { panel.width } else { t + 1 };
             // SAFETY: rows of panels are disjoint parts of the scratch memory.
-            unsafe { pack.run(x, panel, t..end, (0, blocks), context) };
+            unsafe { pack.run(x, panel, t..end, 0..blocks, context) };
             Ok(())
         });
         return stage.by_rows(areas);
@@ -144,9 +131,8 @@ fn pack_stage(x: Tensor<f32>, pack: Pack, panels: &Arc<[Panel]>, threads: usize)
     let pieces = blocks.div_ceil(piece);
     Stage::new(panels.len() * pieces, cost_ns, move |context, unit| {
         let (panel, first) = (panels[unit / pieces], unit % pieces * piece);
-        let count = piece.min(blocks - first);
         // SAFETY: blocks of panels are disjoint parts of the scratch memory.
-        unsafe { pack.run(x, panel, 0..panel.width, (first, count), context) };
+        unsafe { pack.run(x, panel, 0..panel.width, first..blocks.min(first + piece), context) };
         Ok(())
     })
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Kernel, LANES, Simd, tensor::Tensor};
+use super::{Isa, Kernel, LANES, Simd, tensor::Tensor};
 use crate::quant::{
     BLOCK,
     activations::{Code as _, LOW_BITS, TINY},
@@ -103,48 +103,80 @@ pub enum Fold {
     Scaled,
 }
 
-/// Quantises some blocks of the rows of one panel, exactly as [`crate::quant::activations`] says.
-pub struct PackCoded<'a, const P: usize> {
+/// Quantises some blocks of some rows of one panel, exactly as [`crate::quant::activations`] says.
+///
+/// Rows of a block lie side by side, and other units may be at other rows meanwhile.
+pub struct PackCoded<const P: usize> {
     /// `[M, K]` f32.
     pub x: Tensor<f32>,
     /// Of which rows.
     pub panel: Panel,
     /// Which of them, padding included.
     pub rows: Range<usize>,
-    /// First of the blocks to do; `out` says how many.
-    pub first_block: usize,
+    /// Which blocks.
+    pub blocks: Range<usize>,
     /// What to precompute.
     pub fold: Fold,
     /// Two scales a block.
     pub halves: bool,
-    /// `[blocks]` of [`Rows`].
-    pub out: &'a mut [Quad],
+    /// `[blocks]` of [`Rows`], from the first of `blocks` on.
+    pub out: *mut Quad,
 }
 
-impl<const P: usize> Kernel for PackCoded<'_, P> {
-    type Output = ();
-
+impl<const P: usize> PackCoded<P> {
+    /// # Safety
+    /// `out` has all rows of the blocks, and `rows` of them are this unit's own.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    unsafe fn put(&self, block: usize, t: usize, codes: Codes<P>, scale: Scale) {
         let width = self.panel.width;
-        for t in self.rows {
-            let blocks = self.out.chunks_exact_mut(width * Rows::<P, 1>::QUADS);
-            let put = |out: &mut [Quad], codes: &Codes<P>, scale: Scale| {
-                let (all_codes, scales) = out.split_at_mut(width * 2 * P);
-                all_codes[t * 2 * P..][..2 * P].copy_from_slice(codes.as_flattened());
-                scales[t] = bytemuck::cast(scale);
-            };
-            if t >= self.panel.rows {
-                let zero = bytemuck::Zeroable::zeroed();
-                blocks.for_each(|out| put(out, &[[[0; 4]; 2]; P], zero));
-                continue;
+        // SAFETY: the caller's; both types are plain data without a larger alignment than a quad's.
+        unsafe {
+            let rows = self.out.add(block * width * Rows::<P, 1>::QUADS);
+            rows.add(t * 2 * P).cast::<Codes<P>>().write(codes);
+            rows.add(width * 2 * P + t).cast::<Scale>().write(scale);
+        }
+    }
+
+    /// Packs.
+    ///
+    /// # Safety
+    /// `out` has all rows of the blocks, and nobody else touches these rows of them or writes `x`.
+    pub unsafe fn run(self, isa: Isa) {
+        struct Checked<const P: usize>(PackCoded<P>);
+
+        impl<const P: usize> Kernel for Checked<P> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, s: S) {
+                let p = &self.0;
+                for t in p.rows.clone() {
+                    // SAFETY: `PackCoded::run` was told so, and nobody else makes one of these.
+                    unsafe { p.row(s, t) };
+                }
             }
-            // SAFETY: a stage that packs rows only reads them.
-            let x = unsafe { self.x.row(self.panel.first + t) };
-            for (out, x) in blocks.zip(&x.as_chunks::<BLOCK>().0[self.first_block..]) {
-                let (codes, scale) = quantize(s, x, self.fold, self.halves);
-                put(out, &codes, scale);
+        }
+
+        isa.run(Checked(self));
+    }
+
+    /// # Safety
+    /// As for [`Self::run`].
+    #[inline(always)]
+    unsafe fn row<S: Simd>(&self, s: S, t: usize) {
+        if t >= self.panel.rows {
+            for b in 0..self.blocks.len() {
+                // SAFETY: the caller's.
+                unsafe { self.put(b, t, [[[0; 4]; 2]; P], bytemuck::Zeroable::zeroed()) };
             }
+            return;
+        }
+        // SAFETY: the caller's.
+        let x = unsafe { self.x.row(self.panel.first + t) };
+        for (b, x) in x.as_chunks::<BLOCK>().0[self.blocks.clone()].iter().enumerate() {
+            let (codes, scale) = quantize(s, x, self.fold, self.halves);
+            // SAFETY: the caller's.
+            unsafe { self.put(b, t, codes, scale) };
         }
     }
 }
@@ -198,32 +230,37 @@ fn quantize<S: Simd, const P: usize>(
     (codes, Scale { d, fold, padding: 0 })
 }
 
-/// Copies some elements of the rows of one panel.
-pub struct PackF32<'a> {
+/// Copies some elements of some rows of one panel.
+pub struct PackF32 {
     /// `[M, K]` f32.
     pub x: Tensor<f32>,
     /// Of which rows.
     pub panel: Panel,
     /// Which of them, padding included.
     pub rows: Range<usize>,
-    /// First of the elements to do; `out` says how many.
-    pub first: usize,
-    /// `[elements][width]`.
-    pub out: &'a mut [f32],
+    /// Which elements.
+    pub elements: Range<usize>,
+    /// `[elements][width]`, from the first of `elements` on.
+    pub out: *mut f32,
 }
 
-impl PackF32<'_> {
-    /// Runs; nothing to gain from vectors.
-    pub fn run(self) {
+impl PackF32 {
+    /// Packs; nothing to gain from vectors.
+    ///
+    /// # Safety
+    /// `out` has all rows of the elements, and nobody else touches these rows of them or writes `x`.
+    pub unsafe fn run(self) {
+        let width = self.panel.width;
         for t in self.rows {
-            let out = self.out[t..].iter_mut().step_by(self.panel.width);
+            // SAFETY: the caller's.
+            let put = |i: usize, x: f32| unsafe { self.out.add(i * width + t).write(x) };
             if t >= self.panel.rows {
-                out.for_each(|out| *out = 0.0);
+                (0..self.elements.len()).for_each(|i| put(i, 0.0));
                 continue;
             }
-            // SAFETY: a stage that packs rows only reads them.
+            // SAFETY: the caller's.
             let x = unsafe { self.x.row(self.panel.first + t) };
-            out.zip(&x[self.first..]).for_each(|(out, x)| *out = *x);
+            x[self.elements.clone()].iter().enumerate().for_each(|(i, x)| put(i, *x));
         }
     }
 }

@@ -64,11 +64,18 @@ impl Scratch {
     /// During `'a`, nobody else writes these elements, nor reads them if the caller writes.
     #[allow(clippy::mut_from_ref, reason = "as documented")]
     pub unsafe fn part<'a, T: bytemuck::Pod>(self, offset: usize, count: usize) -> &'a mut [T] {
+        let first = self.place(offset, count);
+        // SAFETY: in range, aligned, plain data; the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts_mut(first, count) }
+    }
+
+    /// Where `count` elements from byte `offset` on lie: in range and aligned. For those who share them
+    /// in smaller parts than slices.
+    pub fn place<T: bytemuck::Pod>(self, offset: usize, count: usize) -> *mut T {
         let end = count.checked_mul(size_of::<T>()).and_then(|n| n.checked_add(offset));
         assert!(end.is_some_and(|end| end <= self.bytes), "{count} at {offset} of {}", self.bytes);
         assert!(offset.is_multiple_of(align_of::<T>()) && align_of::<T>() <= Self::ALIGN);
-        // SAFETY: in range, aligned, plain data; the caller vouches for the rest.
-        unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).cast(), count) }
+        self.base.wrapping_add(offset).cast()
     }
 }
 
