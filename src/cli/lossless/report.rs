@@ -94,8 +94,8 @@ impl Report {
     /// A row for each kind of drafts, a column for each setting.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "{} on {}: {} prompts, {} tokens each, seed {}, trees of {}. Prompts whose ids are plain decoding's, \
-             and tokens a round.\n\n| drafts | {} |\n|---|{}\n",
+            "{} on {}: {} prompts, {} tokens each, seed {}, trees of {}. Prompts whose ids are plain \
+             decoding's, and tokens a round.\n\n| drafts | {} |\n|---|{}\n",
             self.model,
             self.device,
             self.prompts,

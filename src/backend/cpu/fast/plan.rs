@@ -168,6 +168,35 @@ fn claim(shares: &[Counter], worker: usize, units: usize, mut run: impl FnMut(us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::cpu::fast::simd::stage::{Area, Touch};
+
+    #[test]
+    fn stages_by_rows_are_joined_unless_an_op_before_uses_the_scratch_memory() {
+        let stage = |units: usize| Stage::new(units, 10, |_, _| Ok(()));
+        let by_rows = |units: usize, touch| {
+            let (row, bytes) = ((64, 64), (0, 64 * units));
+            stage(units).by_rows([Area { bytes, row, touch }])
+        };
+        // Two of op 0, one of each later op; the last but one shares nothing but the number of units.
+        let stages = [
+            (0, by_rows(4, Touch::WriteRow)),
+            (0, by_rows(4, Touch::ReadRow)),
+            (1, by_rows(4, Touch::WriteRow)),
+            (2, by_rows(3, Touch::ReadRow)),
+            (3, stage(3)),
+            (4, by_rows(3, Touch::ReadRow)),
+        ];
+        let joined = |scratch_bytes: [usize; 5]| -> Vec<(Range<usize>, usize, usize)> {
+            let all = Joined::all(&stages, &scratch_bytes).into_iter();
+            all.map(|joined| (joined.work, joined.units, joined.cost_ns)).collect()
+        };
+        let rest = [(3..4, 3, 10), (4..5, 3, 10), (5..6, 3, 10)];
+        assert_eq!(joined([0; 5]), [&[(0..3, 4, 30)][..], &rest].concat());
+        // An op may use it in its own stages, and the last of those that are joined may.
+        assert_eq!(joined([0, 8, 0, 0, 0]), joined([0; 5]));
+        let apart = [(0..2, 4, 20), (2..3, 4, 10)];
+        assert_eq!(joined([8, 0, 0, 0, 0]), [&apart[..], &rest].concat());
+    }
 
     #[test]
     fn every_unit_is_claimed_once_and_own_ones_first() {
