@@ -76,6 +76,8 @@ pub(super) fn cases() -> Vec<Case> {
         for window in [0, 20] {
             cases.push(chunk(Shape { m: 70, d: 64, pages: 23, path: 70, window, ..base }).sweep());
         }
+        // long paths that share nothing, behind one prefix: more slots than any kernel holds at once
+        cases.push(apart(Shape { m: 20, path: 21, ..base }).sweep());
         for window in [0, 20] {
             cases.push(tree_is_path(Shape { pages: 17, path: 4, window, h: 2, g: 1, ..base }));
         }
@@ -229,20 +231,39 @@ fn case(shape: Shape) -> Case {
 
 /// Rows of one prompt: each is the last node of a path that holds the rows before it.
 fn chunk(shape: Shape) -> Case {
-    let Shape { format, m, h, g, d, page, pages, path, window, .. } = shape;
+    let Shape { format, m, h, g, d, page, path, window, .. } = shape;
     let name = format!("{}, chunk of {m}, h={h}, g={g}, d={d}, window={window}", format.name());
+    one_prefix(name, shape, move |_, prefix, table| {
+        let slot = |p: usize| table[p / page] * page as u32 + (p % page) as u32;
+        let slots = |row: usize| (0..path).map(move |i| (i <= row).then_some(prefix + i));
+        let slots = (0..m).flat_map(slots).map(|at| at.map_or(u32::MAX, slot)).collect();
+        ((1..=m as u32).collect(), slots)
+    })
+}
+
+/// Rows with paths of their own, in any slots.
+fn apart(shape: Shape) -> Case {
+    let Shape { format, m, h, g, d, page, pages, path, .. } = shape;
+    let name = format!("{}, {m} paths of {path}, h={h}, g={g}, d={d}", format.name());
+    one_prefix(name, shape, move |random, _, _| {
+        let slot = |_| random.below(pages * page) as u32;
+        (vec![path as u32; m], (0..m * path).map(slot).collect())
+    })
+}
+
+/// Rows behind one prefix, with the lengths and the slots of their paths.
+fn one_prefix(
+    name: String,
+    shape: Shape,
+    paths: impl Fn(&mut Random, usize, &[u32]) -> (Vec<u32>, Vec<u32>) + Send + Sync + 'static,
+) -> Case {
+    let Shape { format, m, h, g, d, page, pages, path, .. } = shape;
     Case::new("tree_attention", name, move |b| {
         let prefix = pages * page - 1 - path;
         let cache = Cache::random(&mut b.random, format, [pages * page, g, d]);
         let table = b.random.permutation(pages);
-        let slot = |p: usize| table[p / page] * page as u32 + (p % page) as u32;
-        let slots = |row: usize| (0..path).map(move |i| (i <= row).then_some(prefix + i));
-        let rows = Rows {
-            seq: vec![0; m],
-            prefix: vec![prefix as u32; m],
-            path: (1..=m as u32).collect(),
-            path_slots: (0..m).flat_map(slots).map(|at| at.map_or(u32::MAX, slot)).collect(),
-        };
+        let (path, path_slots) = paths(&mut b.random, prefix, &table);
+        let rows = Rows { seq: vec![0; m], prefix: vec![prefix as u32; m], path, path_slots };
         let q = b.random.floats(m * h * d);
         let expect = b.expect(RULE, m * h * d, || naive(&shape, &q, &cache, &table, &rows));
         let table = b.push(Tensor::input("table", &[1, 1, pages], &table));

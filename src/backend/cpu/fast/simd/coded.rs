@@ -77,19 +77,17 @@ impl<const P: usize> ProductCoded<'_, P> {
         bytemuck::cast_slice(&self.x[panel.at * quads..][..T * quads])
     }
 
-    /// Group `g`, and the one that is likely to be next: its memory is asked for meanwhile.
+    /// Group `g`.
     #[inline(always)]
-    pub(super) fn group(&self, g: usize) -> (Group<'_>, Group<'_>) {
-        let of = |g| Group::new(self.layout, self.weight, g);
-        (of(g), of((g + 1).min(self.layout.groups() - 1)))
+    pub(super) fn group(&self, g: usize) -> Group<'_> {
+        Group::new(self.layout, self.weight, g)
     }
 
     #[inline(always)]
     fn groups<S: Simd, D: Decode, const T: usize>(&self, s: S, panel: &Panel) {
         let x = self.rows::<T>(panel);
         for g in self.groups.0..self.groups.1 {
-            let (group, next) = self.group(g);
-            let acc = tile::<S, D, P, T>(s, &group, &next, x);
+            let acc = tile::<S, D, P, T>(s, &self.group(g), x);
             self.store(s, panel, g, acc);
         }
     }
@@ -113,12 +111,11 @@ impl<const P: usize> ProductCoded<'_, P> {
 fn tile<S: Simd, D: Decode, const P: usize, const T: usize>(
     s: S,
     g: &Group<'_>,
-    next: &Group<'_>,
     x: &[Rows<P, T>],
 ) -> [S::F; T] {
     let mut acc = [s.splat(0.0); T];
     for (b, x) in x.iter().enumerate() {
-        next.prefetch(b);
+        g.prefetch_next::<D>(b);
         let w = Unpacked { quads: unsigned::<S, D>(s, g, b), scales: D::scales(s, g, b) };
         // Spelt out: a loop of sixteen is not unrolled and would keep its accumulators in memory.
         macro_rules! rows {

@@ -18,13 +18,13 @@ pub struct Group<'a> {
     scale_words: &'a [Lanes<u32>],
     super_halves: &'a [Lanes<u16>],
     super_words: &'a [Lanes<u32>],
-    /// Words of a block in the planes of codes and of high bits.
-    block_words: [usize; 2],
+    /// Of `scale_halves` that a block has, and of `super_halves` that a super-block has.
+    halves: [usize; 2],
 }
 
 impl<'a> Group<'a> {
     /// Group `g` of a packed weight.
-    #[inline]
+    #[inline(always)]
     pub fn new(layout: &Layout, bytes: &'a [u8], g: usize) -> Self {
         let plane = |plane: Option<crate::quant::Plane>| -> &'a [u8] {
             plane.map_or(&[], |p| &bytes[p.offset + g * p.group_bytes..][..p.group_bytes])
@@ -34,37 +34,32 @@ impl<'a> Group<'a> {
         let (scales, supers) = (plane(layout.scales), plane(layout.supers));
         let [codes, high] =
             [Some(layout.codes), layout.high].map(|p| -> &[Lanes<u32>] { words(plane(p)) });
+        let (scale_halves, super_halves): (&[Lanes<u16>], &[Lanes<u16>]) =
+            (halves(scales), halves(supers));
+        let several = |halves: &[Lanes<u16>], count| if halves.len() > count { 2 } else { 1 };
         let blocks = layout.k / BLOCK;
         Self {
             codes,
             high,
-            block_words: [codes.len() / blocks, high.len() / blocks],
-            scale_halves: halves(scales),
+            halves: [several(scale_halves, blocks), several(super_halves, blocks / SUPER_BLOCKS)],
+            scale_halves,
             scale_words: words(scales),
-            super_halves: halves(supers),
+            super_halves,
             super_words: words(supers),
         }
     }
 
-    /// Asks for block `b`'s share of the planes to be brought to the first-level cache. Hardware stops
-    /// prefetching at each page of 4 KiB, which is less than a group.
+    /// Asks for block `b` of the next group to be brought to the first-level cache; in each plane it
+    /// lies right behind this group. Hardware stops prefetching at each page of 4 KiB, which is less
+    /// than a group. Behind the last group this asks for something else, which does no harm.
     #[inline(always)]
-    pub fn prefetch(&self, b: usize) {
-        for (plane, words) in [self.codes, self.high].into_iter().zip(self.block_words) {
-            for word in plane[b * words..].iter().take(words) {
-                prefetch(word);
-            }
-        }
-        if let Some(scales) = self.scale_words.get(b) {
-            prefetch(scales);
-        }
-        if let Some(scales) = self.scale_halves.get(b) {
-            prefetch(scales);
-        }
-        if b.is_multiple_of(SUPER_BLOCKS)
-            && let Some(supers) = self.super_words.get(b / SUPER_BLOCKS)
-        {
-            prefetch(supers);
+    pub fn prefetch_next<D: Decode>(&self, b: usize) {
+        let [codes, high] = words_of_block(D::BITS);
+        prefetch_behind(self.codes, codes, b);
+        prefetch_behind(self.high, high, b);
+        prefetch_behind(self.scale_halves, 1, b * self.halves[0]);
+        if !self.super_halves.is_empty() && b.is_multiple_of(SUPER_BLOCKS) {
+            prefetch_behind(self.super_halves, 1, b / SUPER_BLOCKS * self.halves[1]);
         }
     }
 
@@ -75,13 +70,47 @@ impl<'a> Group<'a> {
     }
 }
 
+/// Words of a block in the planes of codes and of high bits, for codes of so many bits.
+const fn words_of_block(bits: u32) -> [usize; 2] {
+    match bits {
+        2 => [2, 0],
+        3 => [2, 1],
+        4 => [4, 0],
+        5 => [4, 1],
+        6 => [4, 2],
+        _ => [8, 0],
+    }
+}
+
+/// Asks for `count` elements that lie as far behind a slice as `place`, `count` at a time.
 #[inline(always)]
-pub(super) fn prefetch<T>(line: &T) {
+fn prefetch_behind<T>(slice: &[T], count: usize, place: usize) {
+    for i in 0..count {
+        prefetch(slice.as_ptr_range().end.wrapping_add(place * count + i));
+    }
+}
+
+/// Asks for a cache line, wherever that is.
+#[inline(always)]
+pub(super) fn prefetch<T>(line: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and is part of every x86-64.
+    // SAFETY: a prefetch reads nothing, faults nowhere and is part of every x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast());
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+/// Asks for a cache line that will be written: other cores give up theirs.
+#[inline(always)]
+pub(super) fn prefetch_to_write<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `prefetch`.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(line.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;

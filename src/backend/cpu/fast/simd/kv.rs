@@ -151,7 +151,7 @@ impl Pages {
 #[inline(always)]
 fn prefetch<T>(x: &[T]) {
     for line in x.chunks(LINE / size_of::<T>()) {
-        decode::prefetch(&line[0]);
+        decode::prefetch(line.as_ptr());
     }
 }
 

@@ -37,6 +37,12 @@ pub struct Finish {
 }
 
 impl Finish {
+    /// Asks for the memory of group `g` for row `m`, which another core may have.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, m: usize, g: usize) {
+        decode::prefetch_to_write(self.y.place(m, g * LANES));
+    }
+
     /// Sums of group `g` for row `m`.
     #[inline(always)]
     pub(super) fn store<S: Simd>(&self, s: S, m: usize, g: usize, acc: S::F) {

@@ -113,6 +113,12 @@ impl<T: bytemuck::Pod> Tensor<T> {
         unsafe { slice::from_raw_parts_mut(self.base.add(i * self.stride + first), count) }
     }
 
+    /// Where element `first` of row `i` would be; maybe beyond the buffer.
+    #[inline(always)]
+    pub fn place(self, i: usize, first: usize) -> *const T {
+        self.base.wrapping_add(i * self.stride + first)
+    }
+
     /// Row `i`, to write.
     ///
     /// # Safety

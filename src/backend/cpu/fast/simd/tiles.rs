@@ -114,8 +114,9 @@ impl<D: Decode, const P: usize> TypedTiles<'_, D, P> {
         };
         let _state = amx::Configured::new(self.2, rows, bytes);
         for g in p.groups.0..p.groups.1 {
-            let (group, next) = p.group(g);
-            let acc = tile::<S, D, P, T>(s, &mut pipeline, &group, &next, x);
+            // Tiles cannot be loaded before earlier stores are done with, so these must not wait for lines.
+            (panel.first..panel.first + panel.rows).for_each(|m| p.finish.prefetch(m, g));
+            let acc = tile::<S, D, P, T>(s, &mut pipeline, &p.group(g), x);
             p.store(s, panel, g, acc);
         }
     }
@@ -126,18 +127,17 @@ fn tile<S: Simd, D: Decode, const P: usize, const T: usize>(
     s: S,
     pipeline: &mut Pipeline,
     g: &Group<'_>,
-    next: &Group<'_>,
     x: &[Rows<P, T>],
 ) -> [S::F; T] {
     let blocks = x.len();
     let mut acc = [s.splat(0.0); T];
-    pipeline.unpack::<S, D, P>(s, g, next, 0);
+    pipeline.unpack::<S, D, P>(s, g, 0);
     if blocks > 1 {
-        pipeline.unpack::<S, D, P>(s, g, next, 1);
+        pipeline.unpack::<S, D, P>(s, g, 1);
     }
     pipeline.multiply::<D, P, T>(x, 0);
     for b in 2..blocks {
-        pipeline.unpack::<S, D, P>(s, g, next, b);
+        pipeline.unpack::<S, D, P>(s, g, b);
         pipeline.multiply::<D, P, T>(x, b - 1);
         acc = pipeline.add::<S, D, P, T>(s, g, x, b - 2, acc);
     }
@@ -151,14 +151,8 @@ fn tile<S: Simd, D: Decode, const P: usize, const T: usize>(
 impl Pipeline {
     /// Writes the codes of block `b` as the rows of a tile.
     #[inline(always)]
-    fn unpack<S: Simd, D: Decode, const P: usize>(
-        &mut self,
-        s: S,
-        g: &Group<'_>,
-        next: &Group<'_>,
-        b: usize,
-    ) {
-        next.prefetch(b);
+    fn unpack<S: Simd, D: Decode, const P: usize>(&mut self, s: S, g: &Group<'_>, b: usize) {
+        g.prefetch_next::<D>(b);
         let q = unsigned::<S, D>(s, g, b);
         let to = &mut self.weights[b % 2];
         let two = P == 2 && D::BITS + LOW_BITS <= 8;

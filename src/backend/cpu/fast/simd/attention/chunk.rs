@@ -2,7 +2,8 @@
 
 use super::{
     Attention, CHUNK, Local, Sight,
-    tile::{PathScores, PathValues, SharedScores, SharedValues, Weights},
+    path::{PathValues, path_scores},
+    tile::{SharedScores, SharedValues, Weights},
 };
 use crate::backend::cpu::fast::simd::{
     Kernel, LANES, Simd,
@@ -38,9 +39,9 @@ pub(super) fn chunk_of_rows<S: Simd>(
         let span = table.fold((CHUNK, 0), |(low, high), (l, h)| (low.min(l), high.max(h)));
         if span.0 < span.1 {
             let longest = rows.iter().max_by_key(|r| r.prefix).unwrap_or(&rows[0]);
-            let values = Some(&mut *local.values);
-            let keys = &mut *local.keys;
-            s.call(LoadChunk { op, g, row: longest, chunk, span, keys, values })?;
+            let slots = &slots(op, g, longest, chunk, span)?;
+            let (keys, values) = (&mut *local.keys, Some(&mut *local.values));
+            s.call(LoadChunk { op, g, slots, span, keys, values });
         }
         // Queries that see the same of the table share its loads, whatever their paths.
         let shared = |r: &Sight| {
@@ -55,22 +56,15 @@ pub(super) fn chunk_of_rows<S: Simd>(
                 continue;
             }
             s.call(SharedScores { op, queries: queries.clone(), shared: (low, path), local });
-            for (i, row) in rows.iter().enumerate() {
-                let place = Place::of(row, chunk);
-                let of_row = queries.start + i * heads..queries.start + (i + 1) * heads;
-                if place.has_path() {
-                    let (keys, span) = (&mut *local.path_keys, (place.path, place.high));
-                    s.call(LoadChunk { op, g, row, chunk, span, keys, values: None })?;
-                    s.call(PathScores { op, queries: of_row.clone(), place, local });
-                }
-                s.call(Weights { op, queries: of_row, place, local });
+            if rows.iter().any(|row| Place::of(row, chunk).has_path()) {
+                path_scores(s, op, g, rows, chunk, queries.start, local)?;
             }
+            s.call(Weights { op, rows, chunk, first: queries.start, local });
             s.call(SharedValues { op, queries: queries.clone(), shared: (low, path), local });
             for (i, row) in rows.iter().enumerate() {
-                let place = Place::of(row, chunk);
-                if place.has_path() {
-                    let queries = queries.start + i * heads..queries.start + (i + 1) * heads;
-                    s.call(PathValues { op, g, row, chunk, queries, place, local })?;
+                let first = queries.start + i * heads;
+                if Place::of(row, chunk).has_path() {
+                    s.call(PathValues { op, g, row, chunk, first, local })?;
                 }
             }
         }
@@ -88,7 +82,7 @@ pub(super) struct Place {
 
 impl Place {
     #[inline(always)]
-    fn of(row: &Sight, chunk: usize) -> Self {
+    pub(super) fn of(row: &Sight, chunk: usize) -> Self {
         let (low, high) = within(chunk, row.first, row.seen);
         let (path, _) = within(chunk, row.prefix.max(row.first), row.seen);
         Self { low, path: path.min(high), high }
@@ -105,24 +99,22 @@ impl Place {
     }
 }
 
-/// Positions `chunk + span` as one row sees them, into keys and, if they are wanted, values.
-struct LoadChunk<'a> {
-    op: &'a Attention,
-    g: usize,
-    row: &'a Sight,
-    chunk: usize,
-    span: (usize, usize),
-    keys: &'a mut [f32],
-    values: Option<&'a mut [f32]>,
+/// What is in `slots`, from `span.0` to `span.1`, into keys and, if they are wanted, values.
+pub(super) struct LoadChunk<'a> {
+    pub op: &'a Attention,
+    pub g: usize,
+    pub slots: &'a [usize; CHUNK],
+    pub span: (usize, usize),
+    pub keys: &'a mut [f32],
+    pub values: Option<&'a mut [f32]>,
 }
 
 impl Kernel for LoadChunk<'_> {
-    type Output = Result<(), String>;
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Result<(), String> {
-        let Self { op, g, row, chunk, span, keys, values } = self;
-        let slots = slots(op, g, row, chunk, span)?;
+    fn run<S: Simd>(self, s: S) {
+        let Self { op, g, slots, span, keys, values } = self;
         for &slot in &slots[span.0..span.1] {
             // SAFETY: pages are only read.
             unsafe {
@@ -132,7 +124,7 @@ impl Kernel for LoadChunk<'_> {
                 }
             }
         }
-        let taken = Taken { slots: &slots, span, first: g * op.d, d: op.d, padded: op.padded_d };
+        let taken = Taken { slots, span, first: g * op.d, d: op.d, padded: op.padded_d };
         match op.pages {
             [Pages::F16(k), Pages::F16(v)] if op.d == op.padded_d => {
                 taken.whole(s, k, v, keys, values);
@@ -142,7 +134,6 @@ impl Kernel for LoadChunk<'_> {
             }
             [k, v] => taken.any(s, k, v, keys, values),
         }
-        Ok(())
     }
 }
 
@@ -238,7 +229,7 @@ impl Taken<'_> {
 
 /// Slots of positions `chunk + span` as one row sees them; the rest 0.
 #[inline(always)]
-pub(super) fn slots(
+fn slots(
     op: &Attention,
     g: usize,
     row: &Sight,

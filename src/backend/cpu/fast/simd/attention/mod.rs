@@ -11,6 +11,7 @@
 use std::{mem, ops::Range, sync::Arc};
 
 mod chunk;
+mod path;
 mod softmax;
 mod tile;
 
@@ -194,8 +195,10 @@ struct Local<'a> {
     keys: &'a mut [f32],
     /// `[CHUNK][padded_d]`.
     values: &'a mut [f32],
-    /// As `keys`: of one row's path.
+    /// As `keys`: of rows' paths.
     path_keys: &'a mut [f32],
+    /// `[queries][CHUNK]`: scores of what is in `path_keys`.
+    path_scores: &'a mut [f32],
     /// `[queries][CHUNK]`: scores, then weights.
     scores: &'a mut [f32],
     /// `[queries]`: factors of the values so far.
@@ -210,7 +213,7 @@ impl Attention {
     /// Floats of [`Local`], whole cache lines.
     fn local_len(&self) -> usize {
         let (queries, d) = (self.queries(), self.padded_d);
-        queries * (d + 2 * self.state_len() + CHUNK)
+        queries * (d + 2 * self.state_len() + 2 * CHUNK)
             + 3 * d * CHUNK
             + queries.next_multiple_of(LANES)
     }
@@ -228,6 +231,7 @@ impl Attention {
             keys: take(d * CHUNK),
             values: take(d * CHUNK),
             path_keys: take(d * CHUNK),
+            path_scores: take(queries * CHUNK),
             scores: take(queries * CHUNK),
             kept: take(queries.next_multiple_of(LANES)),
             state: take(queries * self.state_len()),

@@ -37,31 +37,52 @@ fn exp_one<S: Simd>(s: S, x: f32) -> f32 {
     math::lanes(s, math::exp(s, s.splat(x)))[0]
 }
 
-/// Scores to weights; gives the factor for what was summed before.
+/// Whole vectors of a query's scores that it sees anything of, and what it sees of them.
 #[inline(always)]
-pub(super) fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut [f32]) -> f32 {
-    // Whole vectors that the row sees nothing of would add zeros.
-    let (before, rest) = scores.split_at_mut(place.low / LANES * LANES);
-    let (scores, behind) = rest.split_at_mut(place.high.next_multiple_of(LANES) - before.len());
-    let (low, high) = (place.low - before.len(), place.high - before.len());
-    before.fill(0.0);
-    behind.fill(0.0);
-    scores[..low].fill(f32::NEG_INFINITY);
-    scores[high..].fill(f32::NEG_INFINITY);
+fn seen(place: Place, scores: &mut [f32]) -> (&mut [f32], usize, usize) {
+    let first = place.low / LANES * LANES;
+    let scores = &mut scores[first..place.high.next_multiple_of(LANES)];
+    (scores, place.low - first, place.high - first)
+}
+
+/// The largest of a query's scores; those it does not see are put below all others.
+#[inline(always)]
+pub(super) fn largest<S: Simd>(s: S, place: Place, scores: &mut [f32]) -> f32 {
     let mut max = s.splat(f32::NEG_INFINITY);
-    for scores in scores.chunks_exact(LANES) {
-        max = s.max(math::load(s, scores), max);
+    if !place.is_empty() {
+        let (scores, low, high) = seen(place, scores);
+        scores[..low].fill(f32::NEG_INFINITY);
+        scores[high..].fill(f32::NEG_INFINITY);
+        for scores in scores.chunks_exact(LANES) {
+            max = s.max(math::load(s, scores), max);
+        }
     }
-    let max = s.largest(max);
-    let seen = state[1] != 0.0;
-    let max = if seen && state[0] > max { state[0] } else { max };
-    let kept = match (seen, state[0] == max) {
-        (true, true) => 1.0,
-        (true, false) => exp_one(s, state[0] - max),
-        (false, _) => 0.0,
-    };
+    s.largest(max)
+}
+
+/// Takes each query's `largest` score into its `state`; gives the factors for what was summed before.
+#[inline(always)]
+pub(super) fn keep<S: Simd>(s: S, largest: &mut [f32], state: &mut [f32], state_len: usize) {
+    let states = state.chunks_mut(state_len * LANES);
+    for (largest, states) in largest.chunks_mut(LANES).zip(states) {
+        let mut below = [0.0; LANES];
+        let states = states.chunks_exact_mut(state_len);
+        for ((below, &new), state) in below.iter_mut().zip(&*largest).zip(states) {
+            let (old, seen) = (state[0], state[1] != 0.0);
+            state[0] = if seen && old > new { old } else { new };
+            *below = if seen && old != state[0] { old - state[0] } else { 0.0 };
+        }
+        let kept = math::lanes(s, math::exp(s, s.load(&below)));
+        largest.copy_from_slice(&kept[..largest.len()]);
+    }
+}
+
+/// A query's scores to weights, whose sum is added to what is `kept` of that in `state`.
+#[inline(always)]
+pub(super) fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], kept: f32, state: &mut [f32]) {
+    let (scores, low, high) = seen(place, scores);
     for scores in scores.chunks_exact_mut(LANES) {
-        let weights = math::exp(s, s.sub(math::load(s, scores), s.splat(max)));
+        let weights = math::exp(s, s.sub(math::load(s, scores), s.splat(state[0])));
         math::store(s, weights, scores);
     }
     scores[..low].fill(0.0);
@@ -71,6 +92,4 @@ pub(super) fn weigh<S: Simd>(s: S, place: Place, scores: &mut [f32], state: &mut
         sum = s.add(sum, math::load(s, weights));
     }
     state[1] = kept.mul_add(state[1], s.sum(sum));
-    state[0] = max;
-    kept
 }

@@ -1,15 +1,14 @@
 //! Queries over one chunk: scores, weights, weighted values.
 //!
 //! Queries that see the same positions of the table go through them in tiles, so that a key or value
-//! is loaded once for several. Positions on a row's path are its own; there are few of them. The sums
-//! of a query do not depend on who else is in its tile.
+//! is loaded once for several. The sums of a query do not depend on who else is in its tile.
 
 use std::ops::Range;
 
 use super::{
     Attention, CHUNK, Local, Sight, TILE,
-    chunk::{Place, slots},
-    softmax::{STATE, weigh},
+    chunk::Place,
+    softmax::{STATE, keep, largest, weigh},
 };
 use crate::backend::cpu::fast::simd::{Kernel, LANES, Simd, math};
 
@@ -42,6 +41,7 @@ macro_rules! in_tiles {
         }
     }};
 }
+pub(super) use in_tiles;
 
 /// Scores of positions `shared` of the table.
 pub(super) struct SharedScores<'a, 'l> {
@@ -69,64 +69,52 @@ impl Kernel for SharedScores<'_, '_> {
             let mut block = low / LANES;
             while block < end {
                 block += match end - block {
-                    3.. if block == 0 => score::<S, N, { CHUNK / LANES }>(s, q, l.keys, 0, scores),
-                    2.. => score::<S, N, 2>(s, q, l.keys, block * LANES, scores),
-                    _ => score::<S, N, 1>(s, q, l.keys, block * LANES, scores),
+                    3.. if block == 0 => score_block::<S, N, { CHUNK / LANES }>(s, q, l.keys, 0, scores),
+                    2.. => score_block::<S, N, 2>(s, q, l.keys, block * LANES, scores),
+                    _ => score_block::<S, N, 1>(s, q, l.keys, block * LANES, scores),
                 };
             }
         });
     }
 }
 
-/// Scores of the positions of one row's path, whose keys are in `path_keys`.
-pub(super) struct PathScores<'a, 'l> {
-    pub op: &'a Attention,
-    pub queries: Range<usize>,
-    pub place: Place,
-    pub local: &'a mut Local<'l>,
-}
-
-impl Kernel for PathScores<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { op, queries, place: Place { path, high, .. }, local: l } = self;
-        let d = op.padded_d;
-        in_tiles!(S, queries, first, N => {
-            let q = &l.q[first * d..][..N * d];
-            let scores = &mut l.scores[first * CHUNK..][..N * CHUNK];
-            for block in path / LANES..high.div_ceil(LANES) {
-                let at = block * LANES;
-                let mut new = [0.0; N * LANES];
-                products::<S, N, 1>(s, q, l.path_keys, at, &mut new, LANES);
-                let (from, to) = (path.max(at), high.min(at + LANES));
-                for (scores, new) in scores.chunks_exact_mut(CHUNK).zip(new.chunks_exact(LANES)) {
-                    scores[from..to].copy_from_slice(&new[from - at..to - at]);
-                }
-            }
-        });
-    }
-}
-
-/// Scores of one row's queries to weights; notes what to keep of the values so far.
+/// Scores of all rows' queries to weights; notes what to keep of the values so far.
 pub(super) struct Weights<'a, 'l> {
     pub op: &'a Attention,
-    pub queries: Range<usize>,
-    pub place: Place,
+    pub rows: &'a [Sight],
+    /// First position of the chunk.
+    pub chunk: usize,
+    /// First query of the first row.
+    pub first: usize,
     pub local: &'a mut Local<'l>,
 }
 
 impl Kernel for Weights<'_, '_> {
     type Output = ();
 
+    // Pass by pass: a query's instructions wait for each other, but not for those of the next.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { op, queries, place, local: l } = self;
-        for query in queries {
-            let scores = &mut l.scores[query * CHUNK..][..CHUNK];
-            let state = &mut l.state[query * op.state_len()..][..STATE];
-            l.kept[query] = if place.is_empty() { 1.0 } else { weigh(s, place, scores, state) };
+        let Self { op, rows, chunk, first, local: l } = self;
+        let (heads, len) = (op.heads_per_group, op.state_len());
+        let places = || {
+            let rows = rows.iter().map(|row| Place::of(row, chunk));
+            rows.enumerate().map(|(i, place)| (place, first + i * heads..first + (i + 1) * heads))
+        };
+        for (place, queries) in places() {
+            for query in queries {
+                let scores = &mut l.scores[query * CHUNK..][..CHUNK];
+                l.kept[query] = largest(s, place, scores);
+            }
+        }
+        let queries = rows.len() * heads;
+        keep(s, &mut l.kept[first..][..queries], &mut l.state[first * len..][..queries * len], len);
+        for (place, queries) in places().filter(|(place, _)| !place.is_empty()) {
+            for query in queries {
+                let scores = &mut l.scores[query * CHUNK..][..CHUNK];
+                let state = &mut l.state[query * len..][..STATE];
+                weigh(s, place, scores, l.kept[query], state);
+            }
         }
     }
 }
@@ -162,64 +150,15 @@ impl Kernel for SharedValues<'_, '_> {
     }
 }
 
-/// Weighted values of one row's path, behind those of the table.
-pub(super) struct PathValues<'a, 'l> {
-    pub op: &'a Attention,
-    pub g: usize,
-    pub row: &'a Sight,
-    /// First position of the chunk.
-    pub chunk: usize,
-    pub queries: Range<usize>,
-    pub place: Place,
-    pub local: &'a mut Local<'l>,
-}
-
-impl Kernel for PathValues<'_, '_> {
-    type Output = Result<(), String>;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Result<(), String> {
-        let Self { op, g, row, chunk, queries, place: Place { path, high, .. }, local: l } = self;
-        let (d, len) = (op.padded_d, op.state_len());
-        let slots = slots(op, g, row, chunk, (path, high))?;
-        for (p, &slot) in slots.iter().enumerate().take(high).skip(path) {
-            for j in (0..d).step_by(LANES) {
-                // SAFETY: pages are only read.
-                let value = unsafe { op.pages[1].load(s, slot, g * op.d + j, op.d - j) };
-                for query in queries.clone() {
-                    let weight = s.splat(l.scores[query * CHUNK + p]);
-                    let state = &mut l.state[query * len + LANES + j..][..LANES];
-                    math::store(s, s.fma(weight, value, math::load(s, state)), state);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `scores[n][at ..] = sum_j q[n][j] keys[j][at ..]`, `B` vectors of them; gives `B`.
+/// `scores[n][at ..] = sum_j q[n][j] keys[j][at ..]`, `B` vectors of them, `j` ascending; gives `B`.
 #[inline(always)]
-fn score<S: Simd, const N: usize, const B: usize>(
+pub(super) fn score_block<S: Simd, const N: usize, const B: usize>(
     s: S,
     q: &[f32],
     keys: &[f32],
     at: usize,
     scores: &mut [f32],
 ) -> usize {
-    products::<S, N, B>(s, q, keys, at, &mut scores[at..], CHUNK);
-    B
-}
-
-/// `out[n * stride ..] = sum_j q[n][j] keys[j][at ..]`, `B` vectors of each, `j` ascending.
-#[inline(always)]
-fn products<S: Simd, const N: usize, const B: usize>(
-    s: S,
-    q: &[f32],
-    keys: &[f32],
-    at: usize,
-    out: &mut [f32],
-    stride: usize,
-) {
     let d = q.len() / N;
     let mut acc = [[s.splat(0.0); B]; N];
     for (j, keys) in keys.chunks_exact(CHUNK).take(d).enumerate() {
@@ -234,11 +173,12 @@ fn products<S: Simd, const N: usize, const B: usize>(
             }
         }
     }
-    for (acc, out) in acc.into_iter().zip(out.chunks_mut(stride)) {
-        for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(LANES)) {
-            math::store(s, acc, out);
+    for (acc, scores) in acc.into_iter().zip(scores[at..].chunks_mut(CHUNK)) {
+        for (acc, scores) in acc.into_iter().zip(scores.chunks_exact_mut(LANES)) {
+            math::store(s, acc, scores);
         }
     }
+    B
 }
 
 /// `state[n] = kept[n] * state[n] + sum_p weights[n][p] values[p]`, `W` vectors from element `j` of
