@@ -65,7 +65,7 @@ impl Kernel for SharedScores<'_, '_> {
         in_tiles!(S, queries, first, N => {
             let q = &l.q[first * d..][..N * d];
             let scores = &mut l.scores[first * CHUNK..][..N * CHUNK];
-            // Scores beyond `shared` are written too; `weigh` or the path replaces them.
+            // Scores beyond `shared` are written too; the path or `largest` replaces them.
             let mut block = low / LANES;
             while block < end {
                 block += match end - block {
