@@ -159,6 +159,7 @@ fn planted_faults(reference: &SharedBackend) -> Vec<Trial> {
         trials.push(fault(Fault::None, case, |o| *o == Outcome::Pass));
         trials.push(fault(Fault::WrongTail, case, caught!(Reference)));
         trials.push(fault(Fault::Unwritten, case, caught!(Unwritten)));
+        trials.push(fault(Fault::Ones, case, caught!(Reference)));
         trials.push(fault(Fault::Nan, case, caught!(Reference)));
         trials.push(fault(Fault::WriteAfter, case, caught!(Guard)));
         trials.push(fault(Fault::WriteBefore, case, caught!(Guard)));

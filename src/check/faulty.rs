@@ -1,6 +1,7 @@
 //! A device that is wrong on purpose, to prove that the op table and the programs around it notice.
 
 use std::{
+    collections::HashMap,
     str::FromStr,
     sync::{
         Mutex, PoisonError,
@@ -28,6 +29,9 @@ pub enum Fault {
     WrongTail,
     /// The last element of the output is left as it was.
     Unwritten,
+    /// The bits of the last element of the output are all ones, as of a value computed from stale
+    /// memory: the harness's first pattern.
+    Ones,
     /// A NaN in the output.
     Nan,
     /// A word after the output is written.
@@ -60,9 +64,10 @@ pub enum Fault {
 
 impl Fault {
     /// Those that have a name on the command line.
-    const NAMED: [(&'static str, Self); 13] = [
+    const NAMED: [(&'static str, Self); 14] = [
         ("wrong-tail", Self::WrongTail),
         ("unwritten", Self::Unwritten),
+        ("ones", Self::Ones),
         ("nan", Self::Nan),
         ("write-after", Self::WriteAfter),
         ("write-before", Self::WriteBefore),
@@ -101,6 +106,8 @@ pub struct Faulty {
     runs: AtomicUsize,
     prepared: AtomicUsize,
     first: Mutex<Option<Vec<u8>>>,
+    /// What was last written to a place of a buffer: its id and the offset.
+    written: Mutex<HashMap<(u64, u64), Vec<u8>>>,
 }
 
 struct Work {
@@ -117,7 +124,8 @@ impl Faulty {
     /// A device with a fault.
     pub fn new(inner: SharedBackend, fault: Fault) -> Self {
         let (runs, prepared) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { inner, fault, runs, prepared, first: Mutex::new(None) }
+        let written = Mutex::new(HashMap::new());
+        Self { inner, fault, runs, prepared, first: Mutex::new(None), written }
     }
 
     /// Plants the fault in the download, which holds whole buffers.
@@ -143,8 +151,14 @@ impl Faulty {
                 let value = f32::from_le_bytes(word(&bytes[last.clone()]));
                 bytes[last].copy_from_slice(&(value + value.abs() * 1e-3 + 1e-3).to_le_bytes());
             }
-            // the harness's first pattern
-            Fault::Unwritten => bytes[last].fill(0xff),
+            Fault::Unwritten => {
+                let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = written.get(&(output.buffer.id(), 0));
+                if let Some(before) = before.and_then(|b| b.get(last.clone())) {
+                    bytes[last].copy_from_slice(before);
+                }
+            }
+            Fault::Ones => bytes[last].fill(0xff),
             Fault::Nan => bytes[last].copy_from_slice(&f32::NAN.to_le_bytes()),
             Fault::WriteAfter => bytes[end] ^= 1,
             Fault::WriteBefore => bytes[start - 1] ^= 1,
@@ -196,6 +210,10 @@ impl Backend for Faulty {
     }
 
     fn write(&self, dst: &View, bytes: &[u8]) -> BackendResult<()> {
+        if self.fault == Fault::Unwritten {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.insert((dst.buffer.id(), dst.offset), bytes.into());
+        }
         self.inner.write(dst, bytes)
     }
 
