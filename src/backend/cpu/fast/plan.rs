@@ -137,10 +137,13 @@ impl FastPlan {
                 let context = Context { isa, worker, scratch };
                 let counters = self.counters.chunks_exact(team.threads());
                 for (step, counters) in self.steps.iter().zip(counters) {
+                    let stage = step.shared.map(|i| &self.stages[i]);
+                    if let Some(stage) = stage {
+                        let (first, _) = share(worker, team.threads(), stage.units);
+                        self.work[stage.work.start].1.ask(first);
+                    }
                     barrier.wait(|| alone(&context, step.alone.clone()));
-                    let Some(stage) = step.shared.map(|i| &self.stages[i]) else {
-                        continue;
-                    };
+                    let Some(stage) = stage else { continue };
                     claim(counters, worker, stage.units, |i| unit(&context, stage, i));
                 }
             });
@@ -149,12 +152,17 @@ impl FastPlan {
     }
 }
 
+/// First of the units that are a thread's own, and the one behind its last.
+fn share(worker: usize, threads: usize, units: usize) -> (usize, usize) {
+    (worker * units / threads, (worker + 1) * units / threads)
+}
+
 /// Does units until all are claimed: those of the worker's own share first, in order, so that what a
 /// unit reads follows what the one before it read; then what is left of the others' shares.
 fn claim(shares: &[Counter], worker: usize, units: usize, mut run: impl FnMut(usize)) {
     let threads = shares.len();
     for owner in (worker..threads).chain(0..worker) {
-        let (first, end) = (owner * units / threads, (owner + 1) * units / threads);
+        let (first, end) = share(owner, threads, units);
         loop {
             let i = first + shares[owner].0.fetch_add(1, Ordering::Relaxed);
             if i >= end {
@@ -167,8 +175,28 @@ fn claim(shares: &[Counter], worker: usize, units: usize, mut run: impl FnMut(us
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
-    use crate::backend::cpu::fast::simd::stage::{Area, Touch};
+    use crate::{
+        backend::cpu::fast::simd::stage::{Area, Touch},
+        record::Recorder,
+    };
+
+    #[test]
+    fn each_thread_asks_for_the_first_unit_of_its_own() {
+        let asked = Arc::new(Mutex::new(vec![]));
+        let log = Arc::clone(&asked);
+        let stage = Stage::new(6, SHARE_NS, |_, _| Ok(()));
+        let stage = stage.asking(move |unit| log.lock().expect("nobody panics").push(unit));
+        let plan = FastPlan::new(Recorder::new().finish(), vec![stage.into()], 2);
+        let team = Team::new(2).expect("threads start");
+        // SAFETY: the stage touches nothing.
+        unsafe { plan.run(Isa::best(), &team) }.expect("nothing fails");
+        let mut asked = asked.lock().expect("nobody panics").clone();
+        asked.sort_unstable();
+        assert_eq!(asked, [0, 3]);
+    }
 
     #[test]
     fn stages_by_rows_are_joined_unless_an_op_before_uses_the_scratch_memory() {

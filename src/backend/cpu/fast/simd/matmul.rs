@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use super::{
     Isa,
     coded::{ProductCoded, product_coded},
-    decode::Decode,
+    decode::{Decode, prefetch_group},
     panels::{Fold, PackCoded, PackF32, Panel, Quad, Rows},
     product::{Finish, ProductF32, WIDEST_F32, product_f32, with_decoder},
     stage::{Context, SHARE_NS, Stage, Stages, Touch},
@@ -180,6 +180,9 @@ pub fn qmatmul(op: &QMatMul, threads: usize, isa: Isa) -> BackendResult<Stages> 
             }
         }
         Ok(())
+    });
+    let product_stage = product_stage.asking(move |unit| {
+        prefetch_group(&layout, weight.place(0, 0), unit * per_unit);
     });
     Ok(Stages {
         stages: vec![pack_stage, product_stage],

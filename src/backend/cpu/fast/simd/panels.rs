@@ -124,16 +124,18 @@ pub struct PackCoded<const P: usize> {
 }
 
 impl<const P: usize> PackCoded<P> {
+    /// Codes of row `t` in a block, and its scale.
+    ///
     /// # Safety
-    /// `out` has all rows of the blocks, and `rows` of them are this unit's own.
+    /// `out` has all rows of the block, and row `t` of it is this unit's own.
     #[inline(always)]
-    unsafe fn put(&self, block: usize, t: usize, codes: Codes<P>, scale: Scale) {
+    unsafe fn place<'a>(&self, block: usize, t: usize) -> (&'a mut Codes<P>, &'a mut Scale) {
         let width = self.panel.width;
-        // SAFETY: the caller's; both types are plain data without a larger alignment than a quad's.
+        // SAFETY: the caller's; both types are plain data without a larger alignment than a quad's, and
+        // a row's codes and scale lie apart from each other and from those of other rows.
         unsafe {
             let rows = self.out.add(block * width * Rows::<P, 1>::QUADS);
-            rows.add(t * 2 * P).cast::<Codes<P>>().write(codes);
-            rows.add(width * 2 * P + t).cast::<Scale>().write(scale);
+            (&mut *rows.add(t * 2 * P).cast(), &mut *rows.add(width * 2 * P + t).cast())
         }
     }
 
@@ -167,67 +169,102 @@ impl<const P: usize> PackCoded<P> {
         if t >= self.panel.rows {
             for b in 0..self.blocks.len() {
                 // SAFETY: the caller's.
-                unsafe { self.put(b, t, [[[0; 4]; 2]; P], bytemuck::Zeroable::zeroed()) };
+                let (codes, scale) = unsafe { self.place(b, t) };
+                (*codes, *scale) = ([[[0; 4]; 2]; P], bytemuck::Zeroable::zeroed());
             }
             return;
         }
         // SAFETY: the caller's.
         let x = unsafe { self.x.row(self.panel.first + t) };
-        for (b, x) in x.as_chunks::<BLOCK>().0[self.blocks.clone()].iter().enumerate() {
-            let (codes, scale) = quantize(s, x, self.fold, self.halves);
-            // SAFETY: the caller's.
-            unsafe { self.put(b, t, codes, scale) };
+        let x = &x.as_chunks::<BLOCK>().0[self.blocks.clone()];
+        // As many blocks at a time as a vector has lanes, for their divisions.
+        for (i, x) in x.chunks(LANES).enumerate() {
+            let mut max = [0.0; LANES];
+            for (max, x) in max.iter_mut().zip(x) {
+                *max = largest(s, x);
+            }
+            let factors = Factors::new::<P>(&max);
+            for (lane, x) in x.iter().enumerate() {
+                // SAFETY: the caller's.
+                let (codes, scale) = unsafe { self.place(i * LANES + lane, t) };
+                let sums = quantize(s, x, factors.inverse[lane], self.halves, codes);
+                let d = factors.d[lane];
+                let fold = sums.map(|sum| match self.fold {
+                    Fold::Offset(offset) => (-offset * sum) as u32,
+                    Fold::Scaled => (d * sum as f32).to_bits(),
+                });
+                *scale = Scale { d, fold, padding: 0 };
+            }
         }
     }
 }
 
+/// What blocks' codes are multiplied by, and what makes codes of values; both zero for blocks of zeros.
+struct Factors {
+    d: [f32; LANES],
+    inverse: [f32; LANES],
+}
+
+impl Factors {
+    #[inline(always)]
+    fn new<const P: usize>(largest: &[f32; LANES]) -> Self {
+        const { assert!(P == 1 || P == 2, "codes of one or two bytes") }
+        let top = if P == 1 { i8::TOP } else { i16::TOP };
+        let mut factors = Self { d: [0.0; LANES], inverse: [0.0; LANES] };
+        for (i, &max) in largest.iter().enumerate() {
+            let some = max >= TINY;
+            factors.d[i] = if some { max / top } else { 0.0 };
+            factors.inverse[i] = if some { top / max } else { 0.0 };
+        }
+        factors
+    }
+}
+
+/// The largest magnitude of a block; NaN does not count.
+#[inline(always)]
+fn largest<S: Simd>(s: S, x: &[f32; BLOCK]) -> f32 {
+    let (x, _) = x.as_chunks::<LANES>();
+    let magnitude = s.splat_int(i32::MAX);
+    let abs = map!(2, x in [s.load(&x[0]), s.load(&x[1])] => {
+        s.from_bits(s.and(s.bits(x), magnitude))
+    });
+    // `max` gives its second operand for NaN.
+    s.largest(s.max(abs[1], s.max(abs[0], s.splat(0.0))))
+}
+
+/// Writes a block's codes; gives the sums of its halves, or of all of it and zero.
 #[inline(always)]
 fn quantize<S: Simd, const P: usize>(
     s: S,
     x: &[f32; BLOCK],
-    fold: Fold,
+    inverse: f32,
     halves: bool,
-) -> (Codes<P>, Scale) {
-    const { assert!(P == 1 || P == 2, "codes of one or two bytes") }
-    let top = if P == 1 { i8::TOP } else { i16::TOP };
+    codes: &mut Codes<P>,
+) -> [i32; 2] {
     let (x, _) = x.as_chunks::<LANES>();
-    let x = [s.load(&x[0]), s.load(&x[1])];
-    let magnitude = s.splat_int(i32::MAX);
-    let abs = map!(2, x in x => s.from_bits(s.and(s.bits(x), magnitude)));
-    // `max` gives its second operand for NaN, so NaN does not count.
-    let max = s.largest(s.max(abs[1], s.max(abs[0], s.splat(0.0))));
-    if max < TINY {
-        return ([[[0; 4]; 2]; P], bytemuck::Zeroable::zeroed());
-    }
-    let (d, inverse) = (max / top, s.splat(top / max));
-    let mut codes = [[[0i8; LANES]; 2]; P];
+    let inverse = s.splat(inverse);
     let mut lanes = [s.splat_int(0); 2];
     for h in 0..2 {
-        let code = s.round(s.mul(x[h], inverse));
+        let code = s.round(s.mul(s.load(&x[h]), inverse));
         // Only the low halfword counts: it is zero where there was no number.
         let code = s.sar::<16>(s.shl::<16>(code));
         lanes[h] = code;
         if P == 1 {
-            s.store_bytes(code, &mut codes[0][h]);
+            s.store_bytes(code, bytemuck::cast_mut(&mut codes[0][h]));
         } else {
             let half = 1 << (LOW_BITS - 1);
             let shifted = s.add_int(code, s.splat_int(half));
             let low = s.and(shifted, s.splat_int(2 * half - 1));
-            s.store_bytes(s.sar::<LOW_BITS>(shifted), &mut codes[0][h]);
-            s.store_bytes(s.add_int(low, s.splat_int(-half)), &mut codes[P - 1][h]);
+            s.store_bytes(s.sar::<LOW_BITS>(shifted), bytemuck::cast_mut(&mut codes[0][h]));
+            let low = s.add_int(low, s.splat_int(-half));
+            s.store_bytes(low, bytemuck::cast_mut(&mut codes[P - 1][h]));
         }
     }
-    let sums = if halves {
+    if halves {
         map!(2, lanes in lanes => s.sum_int(lanes))
     } else {
         [s.sum_int(s.add_int(lanes[0], lanes[1])), 0]
-    };
-    let fold = sums.map(|sum| match fold {
-        Fold::Offset(offset) => (-offset * sum) as u32,
-        Fold::Scaled => (d * sum as f32).to_bits(),
-    });
-    let codes = codes.map(|halves| halves.map(bytemuck::cast));
-    (codes, Scale { d, fold, padding: 0 })
+    }
 }
 
 /// Copies some elements of some rows of one panel.

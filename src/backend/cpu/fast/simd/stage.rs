@@ -82,6 +82,9 @@ impl Scratch {
 /// Units of one stage; the message says what is wrong with the *contents* of a state buffer.
 pub type Run = Box<dyn Fn(&Context, usize) -> Result<(), String> + Send + Sync>;
 
+/// What a thread does while it waits for the stage before: asks for memory that a unit will read.
+pub type Ask = Box<dyn Fn(usize) + Send + Sync>;
+
 /// Memory that a stage whose units are rows touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {
@@ -134,6 +137,7 @@ pub struct Stage {
     /// All that the units touch, if unit `i` does row `i`: then stages can be joined.
     pub areas: Option<Vec<Area>>,
     run: Run,
+    ask: Option<Ask>,
 }
 
 impl Stage {
@@ -143,12 +147,18 @@ impl Stage {
         cost_ns: usize,
         run: impl Fn(&Context, usize) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        Self { units, cost_ns, areas: None, run: Box::new(run) }
+        Self { units, cost_ns, areas: None, run: Box::new(run), ask: None }
     }
 
     /// The stage, whose units are rows and touch `areas` only.
     pub fn by_rows(self, areas: impl Into<Vec<Area>>) -> Self {
         Self { areas: Some(areas.into()), ..self }
+    }
+
+    /// The stage, for whose unit `ask` asks for memory. It is called with the first unit a thread will
+    /// do, before other stages are done, and so must not read what they may write.
+    pub fn asking(self, ask: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        Self { ask: Some(Box::new(ask)), ..self }
     }
 
     /// True if each unit of this stage may follow the same unit of `before` at once.
@@ -162,12 +172,15 @@ impl Stage {
 
     /// What its units do, without what it took to plan them.
     pub fn into_work(self) -> Work {
-        Work(self.run)
+        Work { run: self.run, ask: self.ask }
     }
 }
 
 /// What the units of a [`Stage`] do.
-pub struct Work(Run);
+pub struct Work {
+    run: Run,
+    ask: Option<Ask>,
+}
 
 impl Work {
     /// Does unit `unit`.
@@ -175,7 +188,14 @@ impl Work {
     /// # Safety
     /// As the contract of [`Stage`] says.
     pub unsafe fn run(&self, context: &Context, unit: usize) -> Result<(), String> {
-        (self.0)(context, unit)
+        (self.run)(context, unit)
+    }
+
+    /// Asks for memory that unit `unit` will read.
+    pub fn ask(&self, unit: usize) {
+        if let Some(ask) = &self.ask {
+            ask(unit);
+        }
     }
 }
 

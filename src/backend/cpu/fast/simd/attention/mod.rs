@@ -385,12 +385,14 @@ pub fn tree_attention(op: &TreeAttention, threads: usize) -> BackendResult<Stage
     let partials_at = threads * local_bytes;
     let unit_op = Arc::clone(&op);
     let units = Stage::new(blocks * spans, cost_ns, move |context, unit| {
-        let (op, span) = (&*unit_op, unit % spans);
-        let Block { g, rows } = op.blocks[unit / spans].clone();
+        // Span by span: the heads of a slot lie side by side, and a thread finds them all in its cache.
+        let (op, span, block) = (&*unit_op, unit / blocks, unit % blocks);
+        let Block { g, rows } = op.blocks[block].clone();
         // SAFETY: a worker owns its part of the scratch, a unit its partial result.
         let (memory, partial) = unsafe {
             let memory = context.scratch.part(context.worker * local_bytes, op.local_len());
-            let at = partials_at + unit * partial_len * size_of::<f32>();
+            let partial = block * spans + span;
+            let at = partials_at + partial * partial_len * size_of::<f32>();
             (memory, split.then(|| context.scratch.part(at, partial_len)))
         };
         let spans = span * spans_per_unit..((span + 1) * spans_per_unit).min(op.spans);
