@@ -119,20 +119,19 @@ fn tile<S: Simd, D: Decode, const P: usize, const T: usize>(
         let w = Unpacked { quads: unsigned::<S, D>(s, g, b), scales: D::scales(s, g, b) };
         // Spelt out: a loop of sixteen is not unrolled and would keep its accumulators in memory.
         macro_rules! rows {
-            ($together:literal: $($t:literal)+) => {{$(
-                if $t < T {
-                    let (codes, _) = x.codes[$t..].as_chunks::<$together>();
-                    let (scales, _) = x.scales[$t..].as_chunks::<$together>();
-                    let (acc, _) = acc[$t..].as_chunks_mut::<$together>();
-                    acc[0] = add_block::<S, D, P, $together>(s, &w, &codes[0], &scales[0], acc[0]);
+            ($($t:literal)+) => {$(
+                if $t < T && T % 4 == 0 {
+                    let (codes, _) = x.codes[$t..].as_chunks::<4>();
+                    let (scales, _) = x.scales[$t..].as_chunks::<4>();
+                    let four = [acc[$t], acc[$t + 1], acc[$t + 2], acc[$t + 3]];
+                    let four = add_block::<S, D, P, 4>(s, &w, &codes[0], &scales[0], four);
+                    [acc[$t], acc[$t + 1], acc[$t + 2], acc[$t + 3]] = four;
                 }
-            )+}};
+            )+};
         }
-        match T {
-            1 => rows!(1: 0),
-            // As many as registers allow: an instruction takes five cycles, and two begin in each.
-            8 => rows!(8: 0),
-            _ => rows!(4: 0 4 8 12),
+        rows!(0 4 8 12);
+        if T == 1 {
+            [acc[0]] = add_block::<S, D, P, 1>(s, &w, &[x.codes[0]], &[x.scales[0]], [acc[0]]);
         }
     }
     acc
