@@ -70,18 +70,17 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Blocks that [`prefetch_group`] asks for: some 5 KiB, as many lines as arrive in half a microsecond.
-const FIRST_BLOCKS: usize = 16;
+/// Bytes of codes that [`prefetch_group`] asks for: with what belongs to them, as many lines as arrive in
+/// half a microsecond.
+const FIRST_BYTES: usize = 4 << 10;
 
 /// Asks for the first blocks of group `g` of a packed weight.
 pub fn prefetch_group(layout: &Layout, weight: *const u8, g: usize) {
     const LINE: usize = 64;
-    let blocks = (layout.k / BLOCK).max(1);
-    for plane in
-        [Some(layout.codes), layout.high, layout.scales, layout.supers].into_iter().flatten()
-    {
+    let codes = layout.codes;
+    for plane in [Some(codes), layout.high, layout.scales, layout.supers].into_iter().flatten() {
         let first = plane.offset + g * plane.group_bytes;
-        let count = (plane.group_bytes / blocks * FIRST_BLOCKS).min(plane.group_bytes);
+        let count = plane.group_bytes * FIRST_BYTES.min(codes.group_bytes) / codes.group_bytes;
         for line in (first..first + count).step_by(LINE) {
             prefetch(weight.wrapping_add(line));
         }
