@@ -53,6 +53,7 @@ impl Engine {
                     None
                 })
             });
+            self.curve_is_new = kept.is_none();
             let curve = match kept {
                 Some(curve) => curve,
                 None => {

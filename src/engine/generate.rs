@@ -104,7 +104,9 @@ impl Engine {
         if let Some(proposer) = self.proposers.get_mut(&method) {
             proposer.set_tree(&request.spec.tree);
         }
-        let plain = self.curve.as_ref().map(|curve| (curve.plain_ms(), self.curve_depth() as u64));
+        // A kept price may be of an hour when the machine was slower: the gate times some steps first.
+        let curve = self.curve.as_ref().filter(|_| self.curve_is_new);
+        let plain = curve.map(|curve| (curve.plain_ms(), self.curve_depth() as u64));
         let gate = match request.spec.gate {
             true => Some(self.gates.entry(method).or_insert_with(|| Gate::new(plain))),
             false => None,

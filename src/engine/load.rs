@@ -65,6 +65,8 @@ pub struct Engine {
     pub(super) proposers: BTreeMap<Method, Box<dyn Proposer>>,
     pub(super) gates: BTreeMap<Method, Gate>,
     pub(super) curve: Option<VerifyCurve>,
+    /// It was measured by this process.
+    pub(super) curve_is_new: bool,
 }
 
 impl Engine {
@@ -115,6 +117,7 @@ impl Engine {
             proposers: BTreeMap::new(),
             gates: BTreeMap::new(),
             curve: None,
+            curve_is_new: false,
         })
     }
 
